@@ -1,0 +1,3 @@
+//! The workflow algebra: terms, how they are read and written, normal form, compilation.
+
+pub mod term;

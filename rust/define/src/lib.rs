@@ -1,0 +1,14 @@
+//! What a workflow **is**: terms, their normal form, the graph they compile to,
+//! and the expressions that bind data. Pure: no I/O, threads, clock or randomness.
+#![forbid(unsafe_code)]
+
+pub mod algebra;
+pub mod expr;
+pub mod graph;
+pub mod problem;
+pub mod units;
+
+pub use algebra::term::{
+    Activity, Backoff, Binding, Block, Definition, Input, OnError, Options, Resources, Retry, Term,
+};
+pub use problem::Problem;
