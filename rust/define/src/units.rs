@@ -63,7 +63,11 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         unit => return Err(format!("unknown unit {unit:?} in size {text:?}; {help}")),
     };
     let bytes = number * scale;
-    if bytes.is_finite() && bytes <= 9e18 { Ok(bytes as u64) } else { Err(format!("size {text:?} is too large; {help}")) }
+    if bytes.is_finite() && bytes <= 9e18 {
+        Ok(bytes as u64)
+    } else {
+        Err(format!("size {text:?} is too large; {help}"))
+    }
 }
 
 #[cfg(test)]

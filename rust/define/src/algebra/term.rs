@@ -42,7 +42,7 @@ pub enum OnError {
 /// A term with what it yields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
-    pub term: Term,
+    pub term: Box<Term>,
     /// `None`: the result of the only sink, or an object of the sinks by step id.
     pub result: Option<Binding>,
 }
@@ -57,9 +57,16 @@ pub enum Term {
     Parallel(Vec<Term>),
     /// Sub-terms under a partial order: explicit edges (indices, before → after); a binding
     /// that refers to a step in a sibling orders the two as well.
-    Partial { terms: Vec<Term>, edges: Vec<(u32, u32)> },
+    Partial {
+        terms: Vec<Term>,
+        edges: Vec<(u32, u32)>,
+    },
     /// The first branch whose condition holds; without one, `otherwise`.
-    Choice { id: String, branches: Vec<(Expr, Block)>, otherwise: Option<Block> },
+    Choice {
+        id: String,
+        branches: Vec<(Expr, Block)>,
+        otherwise: Option<Block>,
+    },
     /// `state = init; while condition { state = body(state) }`; the result is the last state.
     Loop {
         id: String,
@@ -84,19 +91,42 @@ pub enum Term {
         on_error: OnError,
     },
     /// A sub-workflow, inlined: its steps belong to the same run under this id's path.
-    Scope { id: String, workflow: String, inputs: Vec<(String, Binding)>, body: Block },
+    Scope {
+        id: String,
+        workflow: String,
+        inputs: Vec<(String, Binding)>,
+        body: Block,
+    },
     /// The body must end within so many microseconds of its start.
-    Timeout { id: String, micros: i64, body: Block },
+    Timeout {
+        id: String,
+        micros: i64,
+        body: Block,
+    },
     /// If the body fails or times out, the handler runs and its result counts;
     /// it sees the error as `error` {code, message, step}.
-    Handler { id: String, body: Block, handler: Block },
+    Handler {
+        id: String,
+        body: Block,
+        handler: Block,
+    },
     /// A durable pause. Yields {delayed_ms, completed_at}.
-    Sleep { id: String, duration: Binding },
+    Sleep {
+        id: String,
+        duration: Binding,
+    },
     /// Waits for a named signal and yields its value.
-    Signal { id: String, name: String },
+    Signal {
+        id: String,
+        name: String,
+    },
     /// Completes when `count` branches have, and cancels the others; yields the list of
     /// results in branch order, or the result itself if `count` is 1.
-    First { id: String, count: u32, branches: Vec<Block> },
+    First {
+        id: String,
+        count: u32,
+        branches: Vec<Block>,
+    },
 }
 
 /// One occurrence of a task.
