@@ -7,6 +7,7 @@ pub mod expr;
 pub mod graph;
 pub mod problem;
 pub mod units;
+pub mod value;
 
 pub use algebra::term::{
     Activity, Backoff, Binding, Block, Definition, Input, OnError, Options, Resources, Retry, Term,

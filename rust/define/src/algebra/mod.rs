@@ -1,3 +1,4 @@
 //! The workflow algebra: terms, how they are read and written, normal form, compilation.
 
+pub mod compile;
 pub mod term;

@@ -1,0 +1,1 @@
+"""The asv suite: ferroflow against its own past, commit by commit."""

@@ -1,0 +1,56 @@
+"""Which programs are measured side by side, and the bar that ferroflow sets itself against each.
+
+A case's program runs in the environment of its name under `build/peers/` and prints one line of
+JSON last. To measure more, add a program to this folder and a line here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OURS = "ours"
+"""The environment with ferroflow's own release wheel."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One program in one environment.
+
+    Attributes
+    ----------
+    work
+        What is measured; cases of the same work are compared.
+    environment
+        Folder under `build/peers/`, whose interpreter runs the program.
+    program
+        The file in this folder, and its arguments.
+    bar
+        The largest share of this peer's time per step that ferroflow may take.
+    """
+
+    work: str
+    environment: str
+    program: tuple[str, ...]
+    bar: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What the report calls it."""
+        return f"{self.work}: {' '.join(self.program)}"
+
+
+MEMORY = "100,000 no-op steps in layers, memory"
+STRICT = "20,000 no-op steps in layers, strict"
+CHAIN = "a chain of 1,000 steps, strict"
+RUNS = "1,000 one-step runs together, strict"
+
+CASES = [
+    Case(MEMORY, "dask", ("layers_dask.py", "--steps=100000"), bar=1 / 20),
+    Case(MEMORY, OURS, ("layers_pool.py", "--steps=100000"), bar=1 / 2),
+    # DBOS has no graph: its steps follow each other, and the time per step doesn't depend on how
+    # many there are, so that fewer do.
+    Case(STRICT, "dbos", ("dbos_steps.py", "--work=chain", "--steps=500"), bar=1 / 50),
+    Case(CHAIN, OURS, ("sqlite_commit.py", "--steps=1000"), bar=2),
+    Case(CHAIN, "dbos", ("dbos_steps.py", "--work=chain", "--steps=1000"), bar=1 / 4),
+    Case(RUNS, "dbos", ("dbos_steps.py", "--work=runs", "--steps=1000", "--repeats=1"), bar=1 / 20),
+]

@@ -1,0 +1,580 @@
+//! Term → program: blocks of steps in compressed sparse row form, with every name resolved.
+//!
+//! A block is what starts and ends together: the body of the workflow, of a branch, of a loop.
+//! Sequence, parallel and partial dissolve into edges of their block; the other composites
+//! become one step each that owns blocks of its own.
+
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::term::{Activity, Binding, Block, Definition, Input, OnError, Options, Term};
+use crate::expr::{Expr, Path};
+use crate::graph::Csr;
+use crate::problem::Problem;
+use crate::value::Segment;
+
+/// A compiled workflow. Blocks are numbered so that a block's owner comes before it; 0 is the root.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub name: String,
+    pub version: String,
+    pub inputs: Vec<Input>,
+    pub on_error: OnError,
+    pub timeout: Option<i64>,
+    pub blocks: Vec<Code>,
+    /// Names of the tasks used, sorted.
+    pub tasks: Vec<Arc<str>>,
+}
+
+/// A compiled block.
+#[derive(Clone, Debug)]
+pub struct Code {
+    pub nodes: Vec<Node>,
+    pub graph: Csr,
+    pub indegree: Vec<u32>,
+    /// What the block yields; always derivable from results of its steps alone.
+    pub result: Bind,
+    /// The composite that owns it: (block, node).
+    pub owner: Option<(u32, u32)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub id: Arc<str>,
+    pub kind: Kind,
+}
+
+/// What a node does. Block numbers index `Program::blocks`.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    Task(Box<TaskUse>),
+    /// Evaluates a binding; made by the compiler for block results that need evaluation.
+    Compute(Bind),
+    /// Nothing: stands for many edges.
+    Join,
+    Sleep(Bind),
+    Signal(Arc<str>),
+    Choice { branches: Vec<(Bind, u32)>, otherwise: Option<u32> },
+    Loop { init: Bind, condition: Bind, body: u32, max: Option<u32> },
+    Each { items: Bind, body: u32, limit: Option<u32>, on_error: OnError },
+    Scope { inputs: Bind, body: u32 },
+    Timeout { micros: i64, body: u32 },
+    Handler { body: u32, handler: u32 },
+    First { count: u32, branches: Vec<u32> },
+}
+
+#[derive(Clone, Debug)]
+pub struct TaskUse {
+    /// Index into `Program::tasks`.
+    pub task: u32,
+    pub args: Vec<Bind>,
+    pub kwargs: Vec<(Arc<str>, Bind)>,
+    pub set: Vec<(Arc<str>, Bind)>,
+    pub options: Arc<Options>,
+}
+
+/// A binding with its names resolved.
+#[derive(Clone, Debug)]
+pub enum Bind {
+    Const(Arc<[u8]>),
+    /// A plain path into a source.
+    Path { source: Source, segments: Arc<[Segment]>, expr: Expr },
+    /// A CEL expression; `sources` says where each of its references comes from.
+    Cel { expr: Expr, sources: Arc<[(Arc<str>, Option<Arc<str>>, Source)]> },
+    List(Vec<Bind>),
+    Map(Vec<(Arc<str>, Bind)>),
+}
+
+/// Where a name leads. `up` counts the blocks to climb from the one that uses the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    Step { up: u16, node: u32 },
+    /// The object of the inputs of the workflow whose body is `up` blocks above.
+    Input { up: u16 },
+    Item { up: u16 },
+    Index { up: u16 },
+    State { up: u16 },
+    Iteration { up: u16 },
+    Error { up: u16 },
+    /// The object of the run's variables.
+    Vars,
+    /// The result of the step itself, in `set`.
+    Result,
+}
+
+impl Bind {
+    /// Whether it can be put together from results alone, so that it can't fail.
+    fn derivable(&self) -> bool {
+        match self {
+            Bind::Const(_) => true,
+            Bind::Path { source, segments, .. } => segments.is_empty() && *source != Source::Vars,
+            Bind::Cel { .. } => false,
+            Bind::List(items) => items.iter().all(Bind::derivable),
+            Bind::Map(items) => items.iter().all(|(_, bind)| bind.derivable()),
+        }
+    }
+}
+
+impl Program {
+    /// Compiles a definition, or reports everything that is wrong with it.
+    pub fn compile(definition: &Definition) -> Result<Self, Vec<Problem>> {
+        let mut compiler = Compiler::default();
+        compiler.block(&definition.body, None, Binder::Workflow, "");
+        if !compiler.problems.is_empty() {
+            return Err(compiler.problems);
+        }
+        let mut order: Vec<u32> = (0..compiler.tasks.len() as u32).collect();
+        let mut names: Vec<(Arc<str>, u32)> = compiler.tasks.into_iter().collect();
+        names.sort();
+        for (rank, (_, old)) in names.iter().enumerate() {
+            order[*old as usize] = rank as u32;
+        }
+        let mut blocks: Vec<Code> = compiler.blocks.into_iter().flatten().collect();
+        for node in blocks.iter_mut().flat_map(|block| &mut block.nodes) {
+            if let Kind::Task(task) = &mut node.kind {
+                task.task = order[task.task as usize];
+            }
+        }
+        Ok(Self {
+            name: definition.name.clone(),
+            version: definition.version.clone(),
+            inputs: definition.inputs.clone(),
+            on_error: definition.on_error,
+            timeout: definition.timeout,
+            blocks,
+            tasks: names.into_iter().map(|(name, _)| name).collect(),
+        })
+    }
+}
+
+/// The names that a block adds to those of the blocks round it.
+enum Binder<'t> {
+    None,
+    Workflow,
+    Item(&'t str),
+    State(&'t str),
+    Error,
+}
+
+/// A block being compiled, for the look-up of names from inside it.
+struct Open<'t> {
+    binder: Binder<'t>,
+    ids: FxHashMap<Arc<str>, u32>,
+    /// The node whose inner blocks are being compiled.
+    current: u32,
+    edges: Vec<(u32, u32)>,
+}
+
+#[derive(Default)]
+struct Compiler<'t> {
+    blocks: Vec<Option<Code>>,
+    tasks: FxHashMap<Arc<str>, u32>,
+    open: Vec<Open<'t>>,
+    problems: Vec<Problem>,
+}
+
+/// A term laid out in its block: which nodes begin it and which end it.
+struct Span {
+    entries: Vec<u32>,
+    exits: Vec<u32>,
+}
+
+/// A node whose bindings are still to be resolved.
+struct Draft<'t> {
+    id: Arc<str>,
+    term: Option<&'t Term>,
+}
+
+const RESERVED: [&str; 5] = ["steps", "input", "vars", "error", "result"];
+
+impl<'t> Compiler<'t> {
+    fn block(
+        &mut self,
+        block: &'t Block,
+        owner: Option<(u32, u32)>,
+        binder: Binder<'t>,
+        path: &str,
+    ) -> u32 {
+        let number = self.blocks.len() as u32;
+        self.blocks.push(None);
+        if let Binder::Item(name) | Binder::State(name) = binder
+            && RESERVED.contains(&name)
+        {
+            self.problems.push(Problem::new(
+                "bad-id",
+                path,
+                format!("`as` can't be {name:?}: that name is taken"),
+                "choose another name",
+            ));
+        }
+        let mut drafts = Vec::new();
+        let mut edges = Vec::new();
+        self.lay(&block.term, &mut drafts, &mut edges);
+        let mut ids = FxHashMap::default();
+        for (node, draft) in drafts.iter().enumerate() {
+            if draft.term.is_some() && ids.insert(draft.id.clone(), node as u32).is_some() {
+                self.problems.push(Problem::new(
+                    "duplicate-step",
+                    format!("{path}{}", draft.id),
+                    format!("two steps of one block have the id {:?}", &*draft.id),
+                    "give each step an id of its own",
+                ));
+            }
+        }
+        self.open.push(Open { binder, ids, current: 0, edges });
+        let mut nodes = Vec::with_capacity(drafts.len());
+        for (node, draft) in drafts.iter().enumerate() {
+            self.here().current = node as u32;
+            let place = format!("{path}{}", draft.id);
+            let kind = match draft.term {
+                Some(term) => self.kind(term, (number, node as u32), &place),
+                None => Kind::Join,
+            };
+            nodes.push(Node { id: draft.id.clone(), kind });
+        }
+        let result = self.result(block, &mut nodes, path);
+        let mut open = self.open.pop().expect("pushed above");
+        let graph = Csr::new(nodes.len(), &mut open.edges);
+        if let Err(cycle) = graph.order() {
+            let names: Vec<&str> = cycle.iter().chain(cycle.first()).map(|&n| &*nodes[n as usize].id).collect();
+            self.problems.push(Problem::new(
+                "cyclic-dependency",
+                format!("{path}{}", names[0]),
+                format!("steps wait for each other: {}", names.join(" -> ")),
+                "remove one of these dependencies",
+            ));
+        }
+        let indegree = graph.indegrees();
+        self.blocks[number as usize] = Some(Code { nodes, graph, indegree, result, owner });
+        number
+    }
+
+    fn here(&mut self) -> &mut Open<'t> {
+        self.open.last_mut().expect("inside a block")
+    }
+
+    /// Lays a term out as nodes and edges of the present block. Depth is bounded by the reader.
+    fn lay(&mut self, term: &'t Term, drafts: &mut Vec<Draft<'t>>, edges: &mut Vec<(u32, u32)>) -> Span {
+        match term {
+            Term::Sequence(terms) => {
+                let mut whole: Option<Span> = None;
+                for term in terms {
+                    let next = self.lay(term, drafts, edges);
+                    if next.entries.is_empty() {
+                        continue;
+                    }
+                    whole = Some(match whole {
+                        None => next,
+                        Some(before) => {
+                            link(&before.exits, &next.entries, drafts, edges);
+                            Span { entries: before.entries, exits: next.exits }
+                        }
+                    });
+                }
+                whole.unwrap_or(Span { entries: vec![], exits: vec![] })
+            }
+            Term::Parallel(terms) => {
+                let mut whole = Span { entries: vec![], exits: vec![] };
+                for term in terms {
+                    let part = self.lay(term, drafts, edges);
+                    whole.entries.extend(part.entries);
+                    whole.exits.extend(part.exits);
+                }
+                whole
+            }
+            Term::Partial { terms, edges: order } => {
+                let mut spans: Vec<Span> = terms.iter().map(|term| self.lay(term, drafts, edges)).collect();
+                let (mut before, mut after) = (vec![true; terms.len()], vec![true; terms.len()]);
+                // An empty member still carries the order through it.
+                for span in spans.iter_mut().filter(|span| span.entries.is_empty()) {
+                    let join = join(drafts);
+                    *span = Span { entries: vec![join], exits: vec![join] };
+                }
+                for &(from, to) in order {
+                    link(&spans[from as usize].exits, &spans[to as usize].entries, drafts, edges);
+                    after[from as usize] = false;
+                    before[to as usize] = false;
+                }
+                let mut whole = Span { entries: vec![], exits: vec![] };
+                for (at, span) in spans.into_iter().enumerate() {
+                    if before[at] {
+                        whole.entries.extend(&span.entries);
+                    }
+                    if after[at] {
+                        whole.exits.extend(span.exits);
+                    }
+                }
+                whole
+            }
+            Term::Activity(Activity { id, .. })
+            | Term::Choice { id, .. }
+            | Term::Loop { id, .. }
+            | Term::Each { id, .. }
+            | Term::Scope { id, .. }
+            | Term::Timeout { id, .. }
+            | Term::Handler { id, .. }
+            | Term::Sleep { id, .. }
+            | Term::Signal { id, .. }
+            | Term::First { id, .. } => {
+                let node = drafts.len() as u32;
+                drafts.push(Draft { id: id.as_str().into(), term: Some(term) });
+                Span { entries: vec![node], exits: vec![node] }
+            }
+        }
+    }
+
+    fn kind(&mut self, term: &'t Term, owner: (u32, u32), place: &str) -> Kind {
+        let inside = format!("{place}/");
+        match term {
+            Term::Activity(activity) => {
+                let next = self.tasks.len() as u32;
+                let task = *self.tasks.entry(activity.task.as_str().into()).or_insert(next);
+                let bind = |me: &mut Self, binding| me.bind(binding, place, false);
+                Kind::Task(Box::new(TaskUse {
+                    task,
+                    args: activity.args.iter().map(|arg| bind(self, arg)).collect(),
+                    kwargs: activity
+                        .kwargs
+                        .iter()
+                        .map(|(name, arg)| (name.as_str().into(), bind(self, arg)))
+                        .collect(),
+                    set: activity
+                        .set
+                        .iter()
+                        .map(|(name, expr)| (name.as_str().into(), self.expr(expr, place, true)))
+                        .collect(),
+                    options: activity.options.clone(),
+                }))
+            }
+            Term::Choice { branches, otherwise, .. } => Kind::Choice {
+                branches: branches
+                    .iter()
+                    .enumerate()
+                    .map(|(at, (condition, block))| {
+                        let condition = self.expr(condition, place, false);
+                        (condition, self.block(block, Some(owner), Binder::None, &format!("{inside}{at}/")))
+                    })
+                    .collect(),
+                otherwise: otherwise
+                    .as_ref()
+                    .map(|block| self.block(block, Some(owner), Binder::None, &format!("{inside}else/"))),
+            },
+            Term::Loop { name, init, condition, body, max, .. } => {
+                let init = self.bind(init, place, false);
+                // The condition sees the state, so it is resolved as if inside the body.
+                let (ids, edges) = Default::default();
+                self.open.push(Open { binder: Binder::State(name), ids, current: 0, edges });
+                let condition = self.expr(condition, place, false);
+                self.open.pop();
+                let body = self.block(body, Some(owner), Binder::State(name), &inside);
+                Kind::Loop { init, condition, body, max: *max }
+            }
+            Term::Each { name, items, body, limit, on_error, .. } => Kind::Each {
+                items: self.bind(items, place, false),
+                body: self.block(body, Some(owner), Binder::Item(name), &inside),
+                limit: *limit,
+                on_error: *on_error,
+            },
+            Term::Scope { inputs, body, .. } => Kind::Scope {
+                inputs: Bind::Map(
+                    inputs
+                        .iter()
+                        .map(|(name, binding)| (name.as_str().into(), self.bind(binding, place, false)))
+                        .collect(),
+                ),
+                body: self.block(body, Some(owner), Binder::Workflow, &inside),
+            },
+            Term::Timeout { micros, body, .. } => {
+                Kind::Timeout { micros: *micros, body: self.block(body, Some(owner), Binder::None, &inside) }
+            }
+            Term::Handler { body, handler, .. } => Kind::Handler {
+                body: self.block(body, Some(owner), Binder::None, &inside),
+                handler: self.block(handler, Some(owner), Binder::Error, &format!("{inside}catch/")),
+            },
+            Term::Sleep { duration, .. } => Kind::Sleep(self.bind(duration, place, false)),
+            Term::Signal { name, .. } => Kind::Signal(name.as_str().into()),
+            Term::First { count, branches, .. } => {
+                if *count == 0 || *count as usize > branches.len() {
+                    self.problems.push(Problem::new(
+                        "bad-option",
+                        place,
+                        format!("first {count} of {} branches can't complete", branches.len()),
+                        "give a number from 1 to the number of branches",
+                    ));
+                }
+                Kind::First {
+                    count: *count,
+                    branches: branches
+                        .iter()
+                        .enumerate()
+                        .map(|(at, block)| {
+                            self.block(block, Some(owner), Binder::None, &format!("{inside}{at}/"))
+                        })
+                        .collect(),
+                }
+            }
+            Term::Sequence(_) | Term::Parallel(_) | Term::Partial { .. } => {
+                unreachable!("laid out as edges")
+            }
+        }
+    }
+
+    /// What the block yields. A result that has to be evaluated becomes a step, so that its
+    /// value is recorded and its failure is a step's failure.
+    fn result(&mut self, block: &'t Block, nodes: &mut Vec<Node>, path: &str) -> Bind {
+        let step = |node: u32| Bind::Path {
+            source: Source::Step { up: 0, node },
+            segments: Arc::new([]),
+            expr: Expr::parse("result").expect("a plain name"),
+        };
+        let Some(binding) = &block.result else {
+            let edges = &self.here().edges;
+            let busy: FxHashSet<u32> = edges.iter().map(|&(from, _)| from).collect();
+            let mut sinks: Vec<u32> =
+                (0..nodes.len() as u32).filter(|node| !busy.contains(node)).collect();
+            sinks.retain(|&node| !matches!(nodes[node as usize].kind, Kind::Join));
+            return match sinks[..] {
+                [] => Bind::Const([0xc0u8].as_slice().into()),
+                [only] => step(only),
+                _ => Bind::Map(
+                    sinks.iter().map(|&node| (nodes[node as usize].id.clone(), step(node))).collect(),
+                ),
+            };
+        };
+        let node = nodes.len() as u32;
+        self.here().current = node;
+        let before = self.here().edges.len();
+        let bind = self.bind(binding, &format!("{path}$result"), false);
+        if bind.derivable() {
+            self.here().edges.truncate(before);
+            return bind;
+        }
+        nodes.push(Node { id: "$result".into(), kind: Kind::Compute(bind) });
+        step(node)
+    }
+
+    fn bind(&mut self, binding: &'t Binding, place: &str, own: bool) -> Bind {
+        match binding {
+            Binding::Const(bytes) => Bind::Const(bytes.clone()),
+            Binding::Expr(expr) => self.expr(expr, place, own),
+            Binding::List(items) => {
+                Bind::List(items.iter().map(|item| self.bind(item, place, own)).collect())
+            }
+            Binding::Map(items) => Bind::Map(
+                items.iter().map(|(key, item)| (key.as_str().into(), self.bind(item, place, own))).collect(),
+            ),
+        }
+    }
+
+    fn expr(&mut self, expr: &Expr, place: &str, own: bool) -> Bind {
+        if let Some(Path { root, segments }) = expr.path() {
+            let member = match segments.first() {
+                Some(Segment::Key(key)) => Some(&**key),
+                _ => None,
+            };
+            let skip = usize::from(&**root == "steps");
+            return match self.resolve(root, member, place, own, expr) {
+                Some(source) => Bind::Path {
+                    source,
+                    segments: segments.iter().skip(skip).cloned().collect(),
+                    expr: expr.clone(),
+                },
+                None => Bind::Const([0xc0u8].as_slice().into()),
+            };
+        }
+        let mut sources = Vec::new();
+        for reference in expr.references() {
+            let (root, member) = (&reference.root, reference.member.as_deref());
+            if let Some(source) = self.resolve(root, member, place, own, expr) {
+                sources.push((root.as_ref().into(), member.map(Into::into), source));
+            }
+        }
+        Bind::Cel { expr: expr.clone(), sources: sources.into() }
+    }
+
+    /// Finds what a name means here, and orders the present steps after the step it names.
+    fn resolve(
+        &mut self,
+        root: &str,
+        member: Option<&str>,
+        place: &str,
+        own: bool,
+        expr: &Expr,
+    ) -> Option<Source> {
+        if root == "vars" {
+            return Some(Source::Vars);
+        }
+        if root == "result" && own {
+            return Some(Source::Result);
+        }
+        let mut crossed = false;
+        for (up, open) in self.open.iter_mut().rev().enumerate() {
+            let up = up as u16;
+            if root == "steps" {
+                let found = member.and_then(|id| open.ids.get(id));
+                if let Some(&node) = found
+                    && !crossed
+                {
+                    // In the block itself and in every enclosing one the step that is being
+                    // compiled, or the composite round it, waits for the step it reads.
+                    open.edges.push((node, open.current));
+                    return Some(Source::Step { up, node });
+                }
+            } else if !crossed {
+                let source = match (&open.binder, root) {
+                    (Binder::Workflow, "input") => Some(Source::Input { up }),
+                    (Binder::Error, "error") => Some(Source::Error { up }),
+                    (Binder::Item(name), _) if root == *name => Some(Source::Item { up }),
+                    (Binder::Item(name), _) if root.strip_suffix("_index") == Some(name) => {
+                        Some(Source::Index { up })
+                    }
+                    (Binder::State(name), _) if root == *name => Some(Source::State { up }),
+                    (Binder::State(name), _) if root.strip_suffix("_iteration") == Some(name) => {
+                        Some(Source::Iteration { up })
+                    }
+                    _ => None,
+                };
+                if source.is_some() {
+                    return source;
+                }
+            }
+            // A sub-workflow sees its own inputs only.
+            crossed |= matches!(open.binder, Binder::Workflow);
+        }
+        let (message, help) = match (root, member) {
+            ("steps", Some(id)) => (
+                format!("{:?} refers to step {id:?}, which is not in this block or one round it", expr.source()),
+                "name a step of this block or of an enclosing one; from inside a branch, loop or \
+                 sub-workflow only the construct's own result can leave",
+            ),
+            ("steps", None) => (
+                format!("{:?} does not say which step it means", expr.source()),
+                "write steps.ID with a literal id",
+            ),
+            _ => (
+                format!("{:?} refers to {root:?}, which means nothing here", expr.source()),
+                "use steps, input, vars, or the name of an enclosing each or loop",
+            ),
+        };
+        self.problems.push(Problem::new("unknown-reference", place, message, help));
+        None
+    }
+}
+
+fn join(drafts: &mut Vec<Draft<'_>>) -> u32 {
+    let node = drafts.len() as u32;
+    drafts.push(Draft { id: format!("$join_{node}").into(), term: None });
+    node
+}
+
+/// Orders `before` before `after`, through a join where the pairs would outnumber the nodes.
+fn link(before: &[u32], after: &[u32], drafts: &mut Vec<Draft<'_>>, edges: &mut Vec<(u32, u32)>) {
+    if before.len() * after.len() <= before.len() + after.len() {
+        edges.extend(before.iter().flat_map(|&from| after.iter().map(move |&to| (from, to))));
+    } else {
+        let join = join(drafts);
+        edges.extend(before.iter().map(|&from| (from, join)));
+        edges.extend(after.iter().map(|&to| (join, to)));
+    }
+}

@@ -1,0 +1,295 @@
+//! Commands and what they come to: validates against the state and says which events follow.
+
+mod retry;
+
+use std::sync::Arc;
+
+use ferroflow_define::algebra::compile::Kind;
+
+use crate::event::{Event, Failure, What};
+use crate::ids::{Micros, Step, Token, Value};
+use crate::state::{End, Illegal, Run, RunState, StepState};
+
+/// Behaviour flags recorded in new runs. Numbers are never reused.
+pub const FLAGS: u64 = 0;
+
+/// Steps that a run may have.
+pub const MAX_STEPS: u32 = 1 << 30;
+
+/// What may be asked of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    Start,
+    /// Begin an attempt of a ready step, under a token never issued before.
+    Lease {
+        step: Step,
+        token: Token,
+    },
+    Complete {
+        step: Step,
+        token: Token,
+        value: Value,
+        /// Outcomes of the step's `set` post-actions.
+        set: Vec<(Arc<str>, Value)>,
+    },
+    Fail {
+        step: Step,
+        token: Token,
+        error: Failure,
+        /// Whether the step's retry policy may try again.
+        retriable: bool,
+    },
+    Progress {
+        step: Step,
+        token: Token,
+        percent: f64,
+        message: Arc<str>,
+    },
+    /// What the driver found when it evaluated the bindings of a step that asked.
+    Answer {
+        step: Step,
+        answer: Answer,
+    },
+    /// Let what is due happen.
+    Tick,
+    Signal {
+        name: Arc<str>,
+        value: Value,
+    },
+    Pause {
+        reason: Arc<str>,
+    },
+    Resume,
+    Cancel {
+        reason: Arc<str>,
+    },
+    /// An engine takes the run up again after the one before ended or died.
+    Recover,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// The branch whose condition holds; `None` for the else branch.
+    Chosen(Option<u32>),
+    Looped {
+        again: bool,
+        state: Value,
+    },
+    Expanded {
+        count: u32,
+        items: Value,
+    },
+    Entered(Value),
+    Computed(Value),
+    /// Sleep for so long.
+    Slept(Micros),
+    /// The bindings could not be evaluated.
+    Failed(Failure),
+}
+
+/// Why a command was refused. The state is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the run is {state}: it can't {action}")]
+    WrongState { state: RunState, action: &'static str },
+    #[error("the attempt of step {step} with token {token} was superseded: its result is dropped")]
+    Stale { step: Step, token: Token },
+    #[error("step {step} is {state}, not ready")]
+    NotReady { step: Step, state: StepState },
+    #[error("there is no step {0}")]
+    NoStep(Step),
+    #[error("step {0} asked nothing of this kind")]
+    NotAsked(Step),
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
+}
+
+impl Run {
+    /// Decides a command and applies what follows, appending the events to `out`.
+    ///
+    /// A refusal leaves the state as it was and appends nothing.
+    pub fn handle(&mut self, command: Command, now: Micros, out: &mut Vec<Event>) -> Result<(), Refusal> {
+        // Time never runs backwards within a run, whatever the clock does.
+        let now = now.max(self.head.last);
+        if command == Command::Tick {
+            while let Some(what) = self.due(now) {
+                self.record(what, now, out)?;
+            }
+            return Ok(());
+        }
+        for what in self.decide(command, now)? {
+            // An earlier event of the command may have ended the run.
+            if self.state.is_terminal() {
+                break;
+            }
+            self.record(what, now, out)?;
+        }
+        Ok(())
+    }
+
+    /// The first event of a run.
+    pub fn create(&mut self, created: What, now: Micros, out: &mut Vec<Event>) -> Result<(), Refusal> {
+        self.record(created, now, out)
+    }
+
+    fn record(&mut self, what: What, now: Micros, out: &mut Vec<Event>) -> Result<(), Refusal> {
+        let mut next = Some(what);
+        while let Some(what) = next {
+            let event = Event { at: now, what };
+            self.apply(&event)?;
+            out.push(event);
+            next = self.follows();
+        }
+        Ok(())
+    }
+
+    /// What happens by itself now: signals find their steps, a run without work ends.
+    fn follows(&self) -> Option<What> {
+        if self.state != RunState::Running {
+            return None;
+        }
+        match &self.end {
+            Some(End::Completed) => return Some(What::RunCompleted { degraded: !self.tolerated.is_empty() }),
+            Some(End::Failed(step, error)) => {
+                return Some(What::RunFailed { step: Some(*step), error: error.clone() });
+            }
+            None => {}
+        }
+        self.waiting.iter().find_map(|(name, steps)| {
+            let step = *steps.front()?;
+            let signal = *self.mailbox.get(name)?.front()?;
+            Some(What::SignalTaken { step, signal })
+        })
+    }
+
+    /// The next thing that is due.
+    fn due(&self, now: Micros) -> Option<What> {
+        if self.state.is_terminal() {
+            return None;
+        }
+        if self.head.deadline.is_some_and(|deadline| deadline <= now) {
+            let seconds = self.head.timeout.unwrap_or(0) as f64 / 1e6;
+            let error = Failure::new("TIMEOUT", format!("the run did not end within {seconds} s"));
+            return Some(What::RunTimedOut { error });
+        }
+        if self.state != RunState::Running {
+            return None;
+        }
+        let &(at, step) = self.timers.first()?;
+        if at > now {
+            return None;
+        }
+        let Some(attempt) = self.attempts.get(&step) else {
+            return Some(What::TimerFired { step });
+        };
+        let limit = self.task(step).and_then(|task| task.options.timeout).unwrap_or(0);
+        let message = format!("the attempt did not end within {} s", limit as f64 / 1e6);
+        Some(self.attempt_failed(step, attempt.token, Failure::new("TIMEOUT", message), true, now))
+    }
+
+    fn decide(&self, command: Command, now: Micros) -> Result<Vec<What>, Refusal> {
+        let wrong = |action| Refusal::WrongState { state: self.state, action };
+        let running = |action| if self.state == RunState::Running { Ok(()) } else { Err(wrong(action)) };
+        let live = |action| if self.state.is_terminal() { Err(wrong(action)) } else { Ok(()) };
+        Ok(match command {
+            Command::Tick => unreachable!("handled one at a time"),
+            Command::Start => match self.state {
+                RunState::Created => vec![What::RunStarted],
+                _ => return Err(wrong("be started")),
+            },
+            Command::Lease { step, token } => {
+                running("start a step")?;
+                let state = self.step(step).ok_or(Refusal::NoStep(step))?;
+                if state != StepState::Ready || self.task(step).is_none() {
+                    return Err(Refusal::NotReady { step, state });
+                }
+                let attempt = u32::from(self.attempts_of(step)).saturating_add(1);
+                vec![What::StepStarted { step, attempt, token }]
+            }
+            Command::Complete { step, token, value, set } => {
+                self.current(step, token)?;
+                // Variables first: whoever reads them after the step must find them set.
+                set.into_iter()
+                    .map(|(name, value)| What::VariableSet { name, value })
+                    .chain([What::StepCompleted { step, token, value }])
+                    .collect()
+            }
+            Command::Fail { step, token, error, retriable } => {
+                self.current(step, token)?;
+                vec![self.attempt_failed(step, token, error, retriable, now)]
+            }
+            Command::Progress { step, token, percent, message } => {
+                self.current(step, token)?;
+                let percent = if percent.is_nan() { 0.0 } else { percent.clamp(0.0, 100.0) };
+                vec![What::StepProgress { step, token, percent, message }]
+            }
+            Command::Answer { step, answer } => vec![self.answer(step, answer, now)?],
+            Command::Signal { name, value } => {
+                live("take a signal")?;
+                vec![What::SignalReceived { name, value }]
+            }
+            Command::Pause { reason } => {
+                running("be paused")?;
+                vec![What::RunPaused { reason }]
+            }
+            Command::Resume => match self.state {
+                RunState::Paused => vec![What::RunResumed],
+                _ => return Err(wrong("be resumed")),
+            },
+            Command::Cancel { reason } => {
+                live("be cancelled")?;
+                vec![What::RunCancelled { reason }]
+            }
+            Command::Recover => {
+                live("be recovered")?;
+                vec![What::RunRecovered]
+            }
+        })
+    }
+
+    /// Refuses the results of superseded attempts.
+    fn current(&self, step: Step, token: Token) -> Result<(), Refusal> {
+        match self.attempts.get(&step) {
+            Some(attempt) if attempt.token == token => Ok(()),
+            _ => Err(Refusal::Stale { step, token }),
+        }
+    }
+
+    fn answer(&self, step: Step, answer: Answer, now: Micros) -> Result<What, Refusal> {
+        if !self.asking.contains(&step) || self.state != RunState::Running {
+            return Err(Refusal::NotAsked(step));
+        }
+        Ok(match (answer, &self.node(step).kind) {
+            (Answer::Failed(error), _) => What::StepFailed { step, token: 0, error },
+            (Answer::Chosen(branch), Kind::Choice { .. }) => What::Chosen { step, branch },
+            (Answer::Looped { again, state }, Kind::Loop { max, .. }) => {
+                let iterations = self.owned.get(&step).map_or(0, Vec::len);
+                match max {
+                    Some(max) if again && iterations >= *max as usize => What::StepFailed {
+                        step,
+                        token: 0,
+                        error: Failure::new(
+                            "LOOP_BOUND",
+                            format!("the condition still holds after {max} iterations; raise `max`"),
+                        ),
+                    },
+                    _ => What::Looped { step, again, state },
+                }
+            }
+            (Answer::Expanded { count, items }, Kind::Each { body, .. }) => {
+                let nodes = self.program.blocks[*body as usize].nodes.len() as u64;
+                if u64::from(self.len()) + u64::from(count) * nodes > u64::from(MAX_STEPS) {
+                    let message = format!("{count} items of {nodes} steps are more than a run may have");
+                    return Ok(What::StepFailed { step, token: 0, error: Failure::new("TOO_MANY_STEPS", message) });
+                }
+                What::Expanded { step, count, items }
+            }
+            (Answer::Entered(inputs), Kind::Scope { .. }) => What::Entered { step, inputs },
+            (Answer::Computed(value), Kind::Compute(_)) => What::Computed { step, value },
+            (Answer::Slept(micros), Kind::Sleep(_)) => {
+                What::Slept { step, until: now.saturating_add(micros.max(0)) }
+            }
+            _ => return Err(Refusal::NotAsked(step)),
+        })
+    }
+}

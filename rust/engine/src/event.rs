@@ -1,0 +1,149 @@
+//! The facts a run consists of. What follows from them (joins, skips, cancelled siblings)
+//! is derived by `apply` and never recorded.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Micros, Step, Token, Value};
+
+/// A fact and when it happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub at: Micros,
+    pub what: What,
+}
+
+/// Why something failed, in words for people and a code for programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// E.g. `EXECUTION_FAILED`, `TIMEOUT`, or what the task gave.
+    pub code: Arc<str>,
+    pub message: Arc<str>,
+    /// A traceback or other text; may be empty.
+    #[serde(default)]
+    pub details: Arc<str>,
+}
+
+impl Failure {
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into().into(), details: "".into() }
+    }
+}
+
+/// What happened. New kinds and new trailing fields (with a default) may be added; neither
+/// kinds nor fields are ever renamed, reordered or given another meaning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum What {
+    RunCreated {
+        workflow: Arc<str>,
+        version: Arc<str>,
+        /// Names the definition in the store.
+        digest: [u8; 32],
+        /// Behaviour flags the run was created with; see `decide::FLAGS`.
+        flags: u64,
+        seed: u64,
+        priority: u8,
+        timeout: Option<Micros>,
+        correlation: Option<Arc<str>>,
+        input: Value,
+    },
+    RunStarted,
+    RunPaused {
+        reason: Arc<str>,
+    },
+    RunResumed,
+    RunCancelled {
+        reason: Arc<str>,
+    },
+    /// Every step has ended well, or its failure is tolerated (`degraded`).
+    RunCompleted {
+        degraded: bool,
+    },
+    RunFailed {
+        step: Option<Step>,
+        error: Failure,
+    },
+    RunTimedOut {
+        error: Failure,
+    },
+    /// An engine took the run up again: attempts in flight are superseded.
+    RunRecovered,
+    StepStarted {
+        step: Step,
+        attempt: u32,
+        token: Token,
+    },
+    StepProgress {
+        step: Step,
+        token: Token,
+        percent: f64,
+        message: Arc<str>,
+    },
+    StepCompleted {
+        step: Step,
+        token: Token,
+        value: Value,
+    },
+    /// An attempt failed and another will be made once `due` has come.
+    StepRetrying {
+        step: Step,
+        token: Token,
+        error: Failure,
+        due: Micros,
+    },
+    StepFailed {
+        step: Step,
+        token: Token,
+        error: Failure,
+    },
+    /// The last attempt ran out of time.
+    StepTimedOut {
+        step: Step,
+        token: Token,
+        error: Failure,
+    },
+    /// A retry's delay or a sleep is over, or a timeout has come.
+    TimerFired {
+        step: Step,
+    },
+    Slept {
+        step: Step,
+        until: Micros,
+    },
+    Chosen {
+        step: Step,
+        branch: Option<u32>,
+    },
+    Looped {
+        step: Step,
+        again: bool,
+        state: Value,
+    },
+    Expanded {
+        step: Step,
+        count: u32,
+        items: Value,
+    },
+    Entered {
+        step: Step,
+        inputs: Value,
+    },
+    Computed {
+        step: Step,
+        value: Value,
+    },
+    SignalReceived {
+        name: Arc<str>,
+        value: Value,
+    },
+    /// The step takes signal number `signal` of the run, counted from 0.
+    SignalTaken {
+        step: Step,
+        signal: u32,
+    },
+    VariableSet {
+        name: Arc<str>,
+        value: Value,
+    },
+}

@@ -1,0 +1,206 @@
+//! Which ready step starts next: priority classes, first come first served within one, and
+//! no misfit ever holds up a step that fits.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use ferroflow_define::Resources;
+use rustc_hash::FxHashMap;
+
+use crate::ids::Step;
+
+/// A ready step of a run, by the driver's number for the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub run: u32,
+    pub step: Step,
+    /// The commit that must be durable before the body may run.
+    pub gate: u64,
+    order: u64,
+}
+
+/// A kind of demand: steps of one class fit or misfit together.
+pub type Class = u32;
+
+/// Capacity and the queue of ready steps over all runs.
+#[derive(Clone, Debug, Default)]
+pub struct Schedule {
+    capacity: BTreeMap<Arc<str>, u64>,
+    free: BTreeMap<Arc<str>, u64>,
+    classes: Vec<(u8, Vec<(Arc<str>, u64)>)>,
+    known: FxHashMap<(u8, Resources), Class>,
+    /// Per lane: (priority, class) → entries in order of arrival.
+    lanes: Vec<BTreeMap<(u8, Class), VecDeque<Entry>>>,
+    order: u64,
+}
+
+/// A demand that this engine can never satisfy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("needs {amount} of {name:?}, but the engine has {capacity} (counts in thousandths, sizes in bytes)")]
+pub struct Unsatisfiable {
+    pub name: Arc<str>,
+    pub amount: u64,
+    pub capacity: u64,
+}
+
+impl Schedule {
+    pub fn new(capacity: BTreeMap<Arc<str>, u64>, lanes: usize) -> Self {
+        Self { free: capacity.clone(), capacity, lanes: vec![BTreeMap::new(); lanes], ..Self::default() }
+    }
+
+    /// The class of a demand in a lane, or what can never be granted.
+    pub fn class(&mut self, lane: u8, demand: &Resources) -> Result<Class, Unsatisfiable> {
+        if let Some(&class) = self.known.get(&(lane, demand.clone())) {
+            return Ok(class);
+        }
+        let mut amounts = Vec::new();
+        for (name, &amount) in demand.amounts.iter().filter(|&(_, &amount)| amount > 0) {
+            match self.capacity.get_key_value(name.as_str()) {
+                Some((name, &capacity)) if amount <= capacity => amounts.push((name.clone(), amount)),
+                found => {
+                    let capacity = found.map_or(0, |(_, &capacity)| capacity);
+                    return Err(Unsatisfiable { name: name.as_str().into(), amount, capacity });
+                }
+            }
+        }
+        self.classes.push((lane, amounts));
+        let class = self.classes.len() as Class - 1;
+        self.known.insert((lane, demand.clone()), class);
+        Ok(class)
+    }
+
+    pub fn offer(&mut self, run: u32, step: Step, priority: u8, class: Class, gate: u64) {
+        let lane = self.classes[class as usize].0;
+        self.order += 1;
+        let entry = Entry { run, step, gate, order: self.order };
+        self.lanes[lane as usize].entry((priority, class)).or_default().push_back(entry);
+    }
+
+    /// Takes the next step of a lane that fits and grants its demand.
+    ///
+    /// `live` says whether an entry still counts; entries that don't are dropped on the way.
+    /// A step whose gate is not durable is taken only if `gated`.
+    pub fn take(
+        &mut self,
+        lane: u8,
+        durable: u64,
+        gated: bool,
+        mut live: impl FnMut(&Entry) -> bool,
+    ) -> Option<(Entry, Class)> {
+        let queues = &mut self.lanes[lane as usize];
+        let mut best: Option<((u8, Class), u64)> = None;
+        let mut empty = Vec::new();
+        for (&(priority, class), queue) in queues.iter_mut() {
+            if best.is_some_and(|((first, _), _)| first < priority) {
+                break;
+            }
+            if !fits(&self.free, &self.classes[class as usize].1) {
+                continue;
+            }
+            while queue.front().is_some_and(|entry| !live(entry)) {
+                queue.pop_front();
+            }
+            match queue.front() {
+                None => empty.push((priority, class)),
+                Some(entry) if (gated || entry.gate <= durable)
+                    && best.is_none_or(|(_, order)| entry.order < order) =>
+                {
+                    best = Some(((priority, class), entry.order));
+                }
+                Some(_) => {}
+            }
+        }
+        for key in empty {
+            queues.remove(&key);
+        }
+        let (key, _) = best?;
+        let entry = queues.get_mut(&key)?.pop_front()?;
+        for (name, amount) in &self.classes[key.1 as usize].1 {
+            *self.free.get_mut(name).expect("a class names known resources") -= amount;
+        }
+        Some((entry, key.1))
+    }
+
+    /// Gives back what a step held.
+    pub fn release(&mut self, class: Class) {
+        for (name, amount) in &self.classes[class as usize].1 {
+            let free = self.free.get_mut(name).expect("a class names known resources");
+            *free += amount;
+            debug_assert!(*free <= self.capacity[name], "released more than was granted");
+        }
+    }
+
+    /// What is free of a resource.
+    pub fn free(&self, name: &str) -> Option<u64> {
+        self.free.get(name).copied()
+    }
+
+    /// How many entries wait in a lane, those that no longer count included.
+    pub fn waiting(&self, lane: u8) -> usize {
+        self.lanes[lane as usize].values().map(VecDeque::len).sum()
+    }
+}
+
+fn fits(free: &BTreeMap<Arc<str>, u64>, demand: &[(Arc<str>, u64)]) -> bool {
+    demand.iter().all(|(name, amount)| free.get(name).is_some_and(|free| free >= amount))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demand(name: &str, amount: u64) -> Resources {
+        Resources { amounts: [(name.to_owned(), amount)].into() }
+    }
+
+    fn two_cpus() -> Schedule {
+        Schedule::new([("cpu".into(), 2000)].into(), 1)
+    }
+
+    /// Req: P1.25, P8.12
+    #[test]
+    fn a_misfit_at_the_head_does_not_block_and_capacity_is_never_exceeded() {
+        let mut schedule = two_cpus();
+        let one = schedule.class(0, &demand("cpu", 1000)).unwrap();
+        let two = schedule.class(0, &demand("cpu", 2000)).unwrap();
+        schedule.offer(0, 0, 2, one, 0);
+        schedule.offer(0, 1, 2, two, 0);
+        schedule.offer(0, 2, 2, one, 0);
+        let mut take = || schedule.take(0, 0, false, |_| true).map(|(entry, _)| entry.step);
+        assert_eq!((take(), take(), take()), (Some(0), Some(2), None));
+        assert_eq!(schedule.free("cpu"), Some(0));
+        schedule.release(one);
+        assert!(schedule.take(0, 0, false, |_| true).is_none(), "one cpu is still held");
+        schedule.release(one);
+        assert_eq!(schedule.take(0, 0, false, |_| true).unwrap().0.step, 1);
+    }
+
+    /// Req: P6.129, P7.10
+    #[test]
+    fn priority_first_then_arrival() {
+        let mut schedule = two_cpus();
+        let class = schedule.class(0, &Resources::default()).unwrap();
+        for (step, priority) in [(0, 2), (1, 0), (2, 4), (3, 0)] {
+            schedule.offer(0, step, priority, class, 0);
+        }
+        let order: Vec<_> =
+            std::iter::from_fn(|| schedule.take(0, 0, false, |_| true).map(|(entry, _)| entry.step)).collect();
+        assert_eq!(order, [1, 3, 0, 2]);
+    }
+
+    #[test]
+    fn what_can_never_fit_is_refused_at_once() {
+        let mut schedule = two_cpus();
+        assert_eq!(schedule.class(0, &demand("cpu", 3000)).unwrap_err().capacity, 2000);
+        assert_eq!(schedule.class(0, &demand("gpu", 1)).unwrap_err().capacity, 0);
+    }
+
+    #[test]
+    fn a_gated_step_waits_for_its_commit_unless_asked_for() {
+        let mut schedule = two_cpus();
+        let class = schedule.class(0, &Resources::default()).unwrap();
+        schedule.offer(0, 7, 2, class, 5);
+        assert!(schedule.take(0, 4, false, |_| true).is_none());
+        assert_eq!(schedule.take(0, 4, true, |_| true).unwrap().0.gate, 5);
+    }
+}
