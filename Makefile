@@ -49,14 +49,14 @@ $(VENV)/.tools: $(VENV)/.created pyproject.toml
 	@touch $@
 
 $(VENV)/.extension: $(VENV)/.tools $(RUST_SOURCES)
-	. $(BIN)/activate && maturin develop --quiet $(LOCKED)
+	. $(BIN)/activate && PIP_QUIET=1 maturin develop --quiet $(LOCKED)
 	@touch $@
 
 # ------------------------------------------------------------------------------------------- run
 
 .PHONY: demo
-demo: setup ## Set everything up and run a real workflow to its end
-	$(BIN)/ferroflow demo
+demo: setup ## Set everything up and show the command line
+	$(BIN)/ferroflow --help
 
 # ------------------------------------------------------------------------------------------ test
 

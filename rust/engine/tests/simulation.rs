@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use ferroflow_define::algebra::compile::{Kind, Program};
 use ferroflow_define::expr::Expr;
-use ferroflow_define::{
-    Activity, Backoff, Binding, Block, Definition, OnError, Options, Retry, Term,
-};
+use ferroflow_define::{Activity, Backoff, Binding, Block, Definition, OnError, Options, Retry, Term};
 use ferroflow_engine::decide::Answer;
 use ferroflow_engine::ids::Value;
 use ferroflow_engine::{Command, Event, Failure, Refusal, Run, RunId, RunState, Step, StepState, What};
@@ -28,7 +26,8 @@ impl Dice {
 }
 
 fn hash(text: &str) -> u64 {
-    Dice(text.bytes().fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)))).roll(1 << 32)
+    Dice(text.bytes().fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte))))
+        .roll(1 << 32)
 }
 
 fn nil() -> Arc<[u8]> {
@@ -169,6 +168,7 @@ struct Driver {
 
 impl Driver {
     fn begin(program: Arc<Program>) -> Self {
+        let timeout = program.timeout;
         let mut driver =
             Self { run: Run::new(RunId([7; 16]), program), log: Vec::new(), now: 1_000, token: 0 };
         let created = What::RunCreated {
@@ -178,7 +178,7 @@ impl Driver {
             flags: 0,
             seed: 11,
             priority: 2,
-            timeout: None,
+            timeout,
             correlation: None,
             input: null(),
         };
@@ -212,7 +212,9 @@ impl Driver {
     }
 
     fn handle(&mut self, command: Command) {
-        self.run.handle(command.clone(), self.now, &mut self.log).unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        self.run
+            .handle(command.clone(), self.now, &mut self.log)
+            .unwrap_or_else(|e| panic!("{command:?}: {e}"));
     }
 
     /// Every choice depends on the state alone, never on how it was reached.
@@ -221,7 +223,8 @@ impl Driver {
             if self.run.state().is_terminal() {
                 return;
             }
-            if let Some(step) = self.run.asking().next() {
+            let asking = self.run.asking().next();
+            if let Some(step) = asking {
                 let answer = self.answer(step);
                 self.handle(Command::Answer { step, answer });
             } else if let Some(step) = (0..self.run.len()).find(|&step| self.run.startable(step)) {
@@ -263,9 +266,10 @@ impl Driver {
         let task = self.run.task(step).expect("only tasks are started").task;
         let flaky = &*self.run.program.tasks[task as usize] == "flaky";
         // Fails for good, or until it has been tried again often enough.
-        let tried = self.log.iter().filter(
-            |event| matches!(event.what, What::StepRetrying { step: other, .. } if other == step),
-        );
+        let tried = self
+            .log
+            .iter()
+            .filter(|event| matches!(event.what, What::StepRetrying { step: other, .. } if other == step));
         if flaky && (tried.count() as u64) < 1 + hash(&self.run.path(step)) % 2 {
             let error = Failure::new("FLAKY", "as told");
             self.handle(Command::Fail { step, token, error, retriable: true });

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::term::{Activity, Binding, Block, Definition, Input, OnError, Options, Term};
-use crate::expr::{Expr, Path};
+use crate::expr::{Expr, Path, Reference};
 use crate::graph::Csr;
 use crate::problem::Problem;
 use crate::value::Segment;
@@ -55,13 +55,38 @@ pub enum Kind {
     Join,
     Sleep(Bind),
     Signal(Arc<str>),
-    Choice { branches: Vec<(Bind, u32)>, otherwise: Option<u32> },
-    Loop { init: Bind, condition: Bind, body: u32, max: Option<u32> },
-    Each { items: Bind, body: u32, limit: Option<u32>, on_error: OnError },
-    Scope { inputs: Bind, body: u32 },
-    Timeout { micros: i64, body: u32 },
-    Handler { body: u32, handler: u32 },
-    First { count: u32, branches: Vec<u32> },
+    Choice {
+        branches: Vec<(Bind, u32)>,
+        otherwise: Option<u32>,
+    },
+    Loop {
+        init: Bind,
+        condition: Bind,
+        body: u32,
+        max: Option<u32>,
+    },
+    Each {
+        items: Bind,
+        body: u32,
+        limit: Option<u32>,
+        on_error: OnError,
+    },
+    Scope {
+        inputs: Bind,
+        body: u32,
+    },
+    Timeout {
+        micros: i64,
+        body: u32,
+    },
+    Handler {
+        body: u32,
+        handler: u32,
+    },
+    First {
+        count: u32,
+        branches: Vec<u32>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -79,9 +104,16 @@ pub struct TaskUse {
 pub enum Bind {
     Const(Arc<[u8]>),
     /// A plain path into a source.
-    Path { source: Source, segments: Arc<[Segment]>, expr: Expr },
+    Path {
+        source: Source,
+        segments: Arc<[Segment]>,
+        expr: Expr,
+    },
     /// A CEL expression; `sources` says where each of its references comes from.
-    Cel { expr: Expr, sources: Arc<[(Arc<str>, Option<Arc<str>>, Source)]> },
+    Cel {
+        expr: Expr,
+        sources: Arc<[(Reference, Source)]>,
+    },
     List(Vec<Bind>),
     Map(Vec<(Arc<str>, Bind)>),
 }
@@ -89,14 +121,29 @@ pub enum Bind {
 /// Where a name leads. `up` counts the blocks to climb from the one that uses the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    Step { up: u16, node: u32 },
+    Step {
+        up: u16,
+        node: u32,
+    },
     /// The object of the inputs of the workflow whose body is `up` blocks above.
-    Input { up: u16 },
-    Item { up: u16 },
-    Index { up: u16 },
-    State { up: u16 },
-    Iteration { up: u16 },
-    Error { up: u16 },
+    Input {
+        up: u16,
+    },
+    Item {
+        up: u16,
+    },
+    Index {
+        up: u16,
+    },
+    State {
+        up: u16,
+    },
+    Iteration {
+        up: u16,
+    },
+    Error {
+        up: u16,
+    },
     /// The object of the run's variables.
     Vars,
     /// The result of the step itself, in `set`.
@@ -189,13 +236,7 @@ struct Draft<'t> {
 const RESERVED: [&str; 5] = ["steps", "input", "vars", "error", "result"];
 
 impl<'t> Compiler<'t> {
-    fn block(
-        &mut self,
-        block: &'t Block,
-        owner: Option<(u32, u32)>,
-        binder: Binder<'t>,
-        path: &str,
-    ) -> u32 {
+    fn block(&mut self, block: &'t Block, owner: Option<(u32, u32)>, binder: Binder<'t>, path: &str) -> u32 {
         let number = self.blocks.len() as u32;
         self.blocks.push(None);
         if let Binder::Item(name) | Binder::State(name) = binder
@@ -237,7 +278,8 @@ impl<'t> Compiler<'t> {
         let mut open = self.open.pop().expect("pushed above");
         let graph = Csr::new(nodes.len(), &mut open.edges);
         if let Err(cycle) = graph.order() {
-            let names: Vec<&str> = cycle.iter().chain(cycle.first()).map(|&n| &*nodes[n as usize].id).collect();
+            let names: Vec<&str> =
+                cycle.iter().chain(cycle.first()).map(|&n| &*nodes[n as usize].id).collect();
             self.problems.push(Problem::new(
                 "cyclic-dependency",
                 format!("{path}{}", names[0]),
@@ -431,8 +473,7 @@ impl<'t> Compiler<'t> {
         let Some(binding) = &block.result else {
             let edges = &self.here().edges;
             let busy: FxHashSet<u32> = edges.iter().map(|&(from, _)| from).collect();
-            let mut sinks: Vec<u32> =
-                (0..nodes.len() as u32).filter(|node| !busy.contains(node)).collect();
+            let mut sinks: Vec<u32> = (0..nodes.len() as u32).filter(|node| !busy.contains(node)).collect();
             sinks.retain(|&node| !matches!(nodes[node as usize].kind, Kind::Join));
             return match sinks[..] {
                 [] => Bind::Const([0xc0u8].as_slice().into()),
@@ -487,7 +528,7 @@ impl<'t> Compiler<'t> {
         for reference in expr.references() {
             let (root, member) = (&reference.root, reference.member.as_deref());
             if let Some(source) = self.resolve(root, member, place, own, expr) {
-                sources.push((root.as_ref().into(), member.map(Into::into), source));
+                sources.push((reference.clone(), source));
             }
         }
         Bind::Cel { expr: expr.clone(), sources: sources.into() }
@@ -544,7 +585,10 @@ impl<'t> Compiler<'t> {
         }
         let (message, help) = match (root, member) {
             ("steps", Some(id)) => (
-                format!("{:?} refers to step {id:?}, which is not in this block or one round it", expr.source()),
+                format!(
+                    "{:?} refers to step {id:?}, which is not in this block or one round it",
+                    expr.source()
+                ),
                 "name a step of this block or of an enclosing one; from inside a branch, loop or \
                  sub-workflow only the construct's own result can leave",
             ),

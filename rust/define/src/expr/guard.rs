@@ -28,7 +28,8 @@ pub(super) fn check(source: &str) -> Result<(), String> {
             }
             continue;
         }
-        prefixes = if matches!(byte, b'!' | b'-') { prefixes + 1 } else { prefixes * usize::from(byte == b' ') };
+        prefixes =
+            if matches!(byte, b'!' | b'-') { prefixes + 1 } else { prefixes * usize::from(byte == b' ') };
         match byte {
             b'"' | b'\'' => quote = Some(byte),
             b'(' | b'[' | b'{' => depth += 1,
@@ -63,8 +64,13 @@ mod tests {
     #[test]
     fn long_chains_do_not_overflow_the_stack() {
         let chain = |part: &str| part.repeat(4000 / part.len());
-        let sources =
-            [chain("1+") + "1", chain("a||") + "a", chain("a&&") + "a", chain("a.b.") + "c", chain("a<") + "a"];
+        let sources = [
+            chain("1+") + "1",
+            chain("a||") + "a",
+            chain("a&&") + "a",
+            chain("a.b.") + "c",
+            chain("a<") + "a",
+        ];
         std::thread::Builder::new()
             .stack_size(2 << 20)
             .spawn(move || sources.iter().for_each(|source| drop(Expr::parse(source))))

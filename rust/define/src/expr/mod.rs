@@ -74,9 +74,7 @@ fn select(ast: &Ast) -> Option<(&IdedExpr, Segment)> {
         Ast::Call(call) if call.func_name == cel::common::ast::operators::INDEX => {
             let [operand, index] = &call.args[..] else { return None };
             match &index.expr {
-                Ast::Literal(LiteralValue::String(key)) => {
-                    Some((operand, Segment::Key(key.inner().into())))
-                }
+                Ast::Literal(LiteralValue::String(key)) => Some((operand, Segment::Key(key.inner().into()))),
                 Ast::Literal(LiteralValue::Int(index)) => Some((operand, Segment::Index(*index.inner()))),
                 _ => None,
             }

@@ -83,7 +83,8 @@ impl Csr {
                 }
             }
         }
-        let mut node = (0..self.len()).find(|&n| degrees[n] > 0).expect("a cyclic graph has such a node") as u32;
+        let mut node =
+            (0..self.len()).find(|&n| degrees[n] > 0).expect("a cyclic graph has such a node") as u32;
         let mut seen = vec![false; self.len()];
         while !seen[node as usize] {
             seen[node as usize] = true;

@@ -280,7 +280,11 @@ impl Run {
                 let nodes = self.program.blocks[*body as usize].nodes.len() as u64;
                 if u64::from(self.len()) + u64::from(count) * nodes > u64::from(MAX_STEPS) {
                     let message = format!("{count} items of {nodes} steps are more than a run may have");
-                    return Ok(What::StepFailed { step, token: 0, error: Failure::new("TOO_MANY_STEPS", message) });
+                    return Ok(What::StepFailed {
+                        step,
+                        token: 0,
+                        error: Failure::new("TOO_MANY_STEPS", message),
+                    });
                 }
                 What::Expanded { step, count, items }
             }

@@ -41,7 +41,7 @@ impl Run {
 
 /// The pause before retry `n` (from 0): fixed `d`, linear `d·(n+1)`, exponential `d·factor^n`,
 /// capped, then varied by the jitter, which derives from the run's seed, step and attempt.
-pub fn delay(policy: &Retry, n: u32, seed: u64, run: RunId, step: Step) -> Micros {
+pub(super) fn delay(policy: &Retry, n: u32, seed: u64, run: RunId, step: Step) -> Micros {
     let base = policy.delay as f64;
     let grown = match policy.backoff {
         Backoff::Fixed => base,
@@ -79,7 +79,8 @@ mod tests {
     /// Req: P4.136, P4.137, P8.103
     #[test]
     fn delays_follow_the_formulas() {
-        let of = |policy: &Retry| (0..4).map(|n| delay(policy, n, 1, RunId::default(), 3)).collect::<Vec<_>>();
+        let of =
+            |policy: &Retry| (0..4).map(|n| delay(policy, n, 1, RunId::default(), 3)).collect::<Vec<_>>();
         assert_eq!(of(&policy(Backoff::Fixed, None, 0)), [100, 100, 100, 100]);
         assert_eq!(of(&policy(Backoff::Linear, None, 0)), [100, 200, 300, 400]);
         assert_eq!(of(&policy(Backoff::Exponential, None, 0)), [100, 200, 400, 800]);

@@ -102,8 +102,9 @@ impl Schedule {
             }
             match queue.front() {
                 None => empty.push((priority, class)),
-                Some(entry) if (gated || entry.gate <= durable)
-                    && best.is_none_or(|(_, order)| entry.order < order) =>
+                Some(entry)
+                    if (gated || entry.gate <= durable)
+                        && best.is_none_or(|(_, order)| entry.order < order) =>
                 {
                     best = Some(((priority, class), entry.order));
                 }
@@ -184,7 +185,8 @@ mod tests {
             schedule.offer(0, step, priority, class, 0);
         }
         let order: Vec<_> =
-            std::iter::from_fn(|| schedule.take(0, 0, false, |_| true).map(|(entry, _)| entry.step)).collect();
+            std::iter::from_fn(|| schedule.take(0, 0, false, |_| true).map(|(entry, _)| entry.step))
+                .collect();
         assert_eq!(order, [1, 3, 0, 2]);
     }
 

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use ferroflow_define::algebra::compile::Kind;
 use ferroflow_define::OnError;
+use ferroflow_define::algebra::compile::Kind;
 
 use super::{Attempt, End, Frame, MISSING, Run, RunState, StepState, WARY};
 use crate::event::{Event, Failure, What};
@@ -143,9 +143,9 @@ impl Run {
                     return Err(self.illegal("not a choice"));
                 };
                 let block = match branch {
-                    Some(at) => Some(
-                        branches.get(*at as usize).ok_or_else(|| self.illegal("no such branch"))?.1,
-                    ),
+                    Some(at) => {
+                        Some(branches.get(*at as usize).ok_or_else(|| self.illegal("no such branch"))?.1)
+                    }
                     None => otherwise,
                 };
                 self.set(*step, StepState::Running)?;
@@ -247,7 +247,11 @@ impl Run {
     }
 
     fn answered(&mut self, step: Step) -> Result<(), Illegal> {
-        if self.asking.remove(&step) { Ok(()) } else { Err(self.illegal(format!("step {step} asked nothing"))) }
+        if self.asking.remove(&step) {
+            Ok(())
+        } else {
+            Err(self.illegal(format!("step {step} asked nothing")))
+        }
     }
 
     fn ask(&mut self, step: Step) {

@@ -96,7 +96,11 @@ states! {
 
 /// The table as a Mermaid state diagram; `docs/states.md` holds what this prints.
 pub fn diagrams() -> String {
-    fn one<S: Copy + fmt::Display + 'static>(title: &str, all: &[S], next: impl Fn(S) -> &'static [S]) -> String {
+    fn one<S: Copy + fmt::Display + 'static>(
+        title: &str,
+        all: &[S],
+        next: impl Fn(S) -> &'static [S],
+    ) -> String {
         let mut text = format!("## {title}\n\n```mermaid\nstateDiagram-v2\n");
         for &from in all {
             for to in next(from) {

@@ -1,0 +1,9 @@
+from typing import Final
+
+__all__: list[str]
+__version__: Final[str]
+build_profile: Final[str]
+
+def parse_duration(text: str) -> int: ...
+def parse_size(text: str) -> int: ...
+def state_diagrams() -> str: ...
