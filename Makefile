@@ -16,9 +16,9 @@ BIN := $(VENV)/bin
 RESULTS := build/results
 BUILD := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
-# One interpreter for every build of PyO3, or each tool would compile it anew for its own.
-export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
-
+# What maturin tells PyO3's build script; clippy says the same, or each would compile PyO3 anew.
+PYO3_SETTINGS = $(addprefix PYO3_CONFIG_FILE=,$(firstword $(wildcard \
+	$(abspath $(BUILD))/maturin/pyo3-config-*-abi3.txt)))
 RUST_SOURCES := Cargo.toml Cargo.lock .cargo/config.toml \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml -o -name '*.sql')
 PYTHON_SOURCES := $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed -o -name '*.json')
@@ -93,7 +93,7 @@ requirements: test-rust test-python ## List the requirement rows by the passing 
 .PHONY: lint
 lint: setup ## Check format, style, types, stubs and who imports whom
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets $(LOCKED) -- -D warnings
+	$(PYO3_SETTINGS) $(CARGO) clippy --workspace --all-targets $(LOCKED) -- -D warnings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -128,9 +128,9 @@ bench: bench-asv bench-peers ## Measure: asv for the present commit, and the pee
 # dependencies, which are the same.
 .PHONY: bench-asv
 bench-asv: $(VENV)/.tools ## Run the asv suite on the present commit and publish its pages
-	env -u PYO3_PYTHON CARGO_TARGET_DIR=$(abspath $(BUILD)) \
+	CARGO_TARGET_DIR=$(abspath $(BUILD)) \
 		$(BIN)/python -m asv machine --yes --config benches/asv.conf.json
-	env -u PYO3_PYTHON CARGO_TARGET_DIR=$(abspath $(BUILD)) \
+	CARGO_TARGET_DIR=$(abspath $(BUILD)) \
 		$(BIN)/python -m asv run --config benches/asv.conf.json --show-stderr 'HEAD^!'
 	$(BIN)/python -m asv publish --config benches/asv.conf.json
 

@@ -19,7 +19,9 @@ COMMENT = re.compile(r"^\s*///\s*Req:\s*(?P<rows>.+)$")
 FUNCTION = re.compile(r"^\s*(?:pub\s+)?(?:async\s+)?fn\s+(?P<name>\w+)")
 CARRIED_ON = re.compile(r"^\s*(?://|#\[|#!\[|$|[\w(,)\"= ]*\)\]$)")
 RUNNING = re.compile(r"^\s*(?:Running (?:unittests )?\S+|Doc-tests) \(?(?P<program>[^)\s]+)\)?")
-RESULT = re.compile(r"^test (?P<name>\S+)(?: - should panic)? \.\.\. (?P<outcome>ok|FAILED|ignored)")
+RESULT = re.compile(
+    r"^test (?P<name>\S+)(?: - should panic)? \.\.\. (?P<outcome>ok|FAILED|ignored)"
+)
 DOCUMENTED = re.compile(r"^\s*(?:[-*|]\s*)?[`*]*(?P<row>P[1-9]\.\d{1,3})\b")
 
 
@@ -30,6 +32,17 @@ class Shown:
     test: str
     rows: tuple[str, ...]
     outcome: str
+
+
+@dataclass(frozen=True)
+class Comment:
+    """A `/// Req:` comment: where it stands, and the test that it belongs to."""
+
+    program: str
+    modules: list[str]
+    function: str
+    place: str
+    rows: tuple[str, ...]
 
 
 def row_key(row: str) -> tuple[int, int]:
@@ -60,8 +73,8 @@ def crate_of(source: Path) -> tuple[str, list[str]]:
     return name.group(1).replace("-", "_"), modules
 
 
-def rust_comments(root: Path) -> tuple[list[tuple[str, list[str], str, str, tuple[str, ...]]], list[str]]:
-    """Every `/// Req:` comment: program, modules, function, place and rows; and what is wrong."""
+def rust_comments(root: Path) -> tuple[list[Comment], list[str]]:
+    """Every `/// Req:` comment, and those that are wrong."""
     found, wrong = [], []
     for source in sorted(root.rglob("*.rs")):
         if "target" in source.parts:
@@ -76,7 +89,7 @@ def rust_comments(root: Path) -> tuple[list[tuple[str, list[str], str, str, tupl
                 pending += rows
             elif pending and (function := FUNCTION.match(line)):
                 program, modules = crate_of(source)
-                found.append((program, modules, function["name"], place, tuple(pending)))
+                found.append(Comment(program, modules, function["name"], place, tuple(pending)))
                 pending = []
             elif pending and not CARRIED_ON.match(line):
                 wrong.append(f"{place}: a Req: comment has to stand right above its test")
@@ -104,15 +117,15 @@ def rust_tests(root: Path, log: Path) -> tuple[list[Shown], list[str]]:
     comments, wrong = rust_comments(root)
     outcomes = cargo_outcomes(log)
     shown = []
-    for program, modules, name, place, rows in comments:
+    for comment in comments:
         ended = [
             outcome
-            for path, outcome in outcomes.get((program, name), [])
-            if path[: len(modules)] == modules
+            for path, outcome in outcomes.get((comment.program, comment.function), [])
+            if path[: len(comment.modules)] == comment.modules
         ]
         # Two test modules of one file may hold a function of the same name; all have to pass.
         outcome = next((o for o in ended if o != "passed"), "passed") if ended else "not run"
-        shown.append(Shown(f"{place} {name}", rows, outcome))
+        shown.append(Shown(f"{comment.place} {comment.function}", comment.rows, outcome))
     return shown, wrong
 
 

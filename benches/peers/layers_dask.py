@@ -9,9 +9,7 @@ from workloads import layered, measure, nothing, options, report
 
 def main() -> None:
     args = options(__doc__, 100_000)
-    graph = {
-        number: (nothing, *needed) for number, needed in enumerate(layered(args.steps))
-    }
+    graph = {number: (nothing, *needed) for number, needed in enumerate(layered(args.steps))}
     last = list(range(max(0, args.steps - 100), args.steps))
 
     def work() -> None:

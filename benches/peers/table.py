@@ -29,9 +29,7 @@ def main() -> int:
             kept = ratio <= entry["bar"]
             missed = missed or not kept
             share, bar = f"{ratio:.3f} of it", f"{entry['bar']:.3f} {'ok' if kept else 'MISSED'}"
-        table.add_row(
-            entry["work"], entry["peer"], f"{entry['median'] * 1e6:,.2f} µs", share, bar
-        )
+        table.add_row(entry["work"], entry["peer"], f"{entry['median'] * 1e6:,.2f} µs", share, bar)
     Console(width=None if sys.stdout.isatty() else 140).print(table)
     return 1 if missed else 0
 

@@ -12,8 +12,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cases import CASES, Case
 from pytest_benchmark.fixture import BenchmarkFixture
+
+from cases import CASES, Case
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = HERE.parents[1] / "build" / "peers"

@@ -1,6 +1,6 @@
 from typing import Final
 
-__all__: list[str]
+__all__ = ["__version__", "build_profile", "parse_duration", "parse_size", "state_diagrams"]
 __version__: Final[str]
 build_profile: Final[str]
 

@@ -27,11 +27,17 @@ pub type Class = u32;
 pub struct Schedule {
     capacity: BTreeMap<Arc<str>, u64>,
     free: BTreeMap<Arc<str>, u64>,
-    classes: Vec<(u8, Vec<(Arc<str>, u64)>)>,
+    classes: Vec<Demand>,
     known: FxHashMap<(u8, Resources), Class>,
     /// Per lane: (priority, class) → entries in order of arrival.
     lanes: Vec<BTreeMap<(u8, Class), VecDeque<Entry>>>,
     order: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Demand {
+    lane: u8,
+    amounts: Vec<(Arc<str>, u64)>,
 }
 
 /// A demand that this engine can never satisfy.
@@ -63,14 +69,14 @@ impl Schedule {
                 }
             }
         }
-        self.classes.push((lane, amounts));
+        self.classes.push(Demand { lane, amounts });
         let class = self.classes.len() as Class - 1;
         self.known.insert((lane, demand.clone()), class);
         Ok(class)
     }
 
     pub fn offer(&mut self, run: u32, step: Step, priority: u8, class: Class, gate: u64) {
-        let lane = self.classes[class as usize].0;
+        let lane = self.classes[class as usize].lane;
         self.order += 1;
         let entry = Entry { run, step, gate, order: self.order };
         self.lanes[lane as usize].entry((priority, class)).or_default().push_back(entry);
@@ -94,7 +100,7 @@ impl Schedule {
             if best.is_some_and(|((first, _), _)| first < priority) {
                 break;
             }
-            if !fits(&self.free, &self.classes[class as usize].1) {
+            if !fits(&self.free, &self.classes[class as usize].amounts) {
                 continue;
             }
             while queue.front().is_some_and(|entry| !live(entry)) {
@@ -116,7 +122,7 @@ impl Schedule {
         }
         let (key, _) = best?;
         let entry = queues.get_mut(&key)?.pop_front()?;
-        for (name, amount) in &self.classes[key.1 as usize].1 {
+        for (name, amount) in &self.classes[key.1 as usize].amounts {
             *self.free.get_mut(name).expect("a class names known resources") -= amount;
         }
         Some((entry, key.1))
@@ -124,7 +130,7 @@ impl Schedule {
 
     /// Gives back what a step held.
     pub fn release(&mut self, class: Class) {
-        for (name, amount) in &self.classes[class as usize].1 {
+        for (name, amount) in &self.classes[class as usize].amounts {
             let free = self.free.get_mut(name).expect("a class names known resources");
             *free += amount;
             debug_assert!(*free <= self.capacity[name], "released more than was granted");
