@@ -71,7 +71,7 @@ test-rust: $(VENV)/.tools ## Test the Rust crates
 .PHONY: test-python
 test-python: setup ## Test the Python package
 	@mkdir -p $(RESULTS)
-	$(BIN)/python -m pytest --requirements-json $(RESULTS)/pytest.json
+	$(BIN)/python -m pytest --requirements-json=$(RESULTS)/pytest.json
 
 .PHONY: test-wheel
 test-wheel: wheel ## Install the release wheel into an empty environment and run it there
@@ -129,7 +129,7 @@ bench: bench-asv bench-peers ## Measure: asv for the present commit, and the pee
 .PHONY: bench-asv
 bench-asv: $(VENV)/.tools ## Run the asv suite on the present commit and publish its pages
 	CARGO_TARGET_DIR=$(abspath $(BUILD)) \
-		$(BIN)/python -m asv machine --yes --config benches/asv.conf.json
+		$(BIN)/python -m asv machine --yes --config benches/asv.conf.json > /dev/null
 	CARGO_TARGET_DIR=$(abspath $(BUILD)) \
 		$(BIN)/python -m asv run --config benches/asv.conf.json --show-stderr 'HEAD^!'
 	$(BIN)/python -m asv publish --config benches/asv.conf.json
@@ -138,7 +138,7 @@ bench-asv: $(VENV)/.tools ## Run the asv suite on the present commit and publish
 .PHONY: bench-peers
 bench-peers: wheel $(PEER_STAMPS) build/peers/ours/.installed ## Measure ferroflow and its peers side by side
 	@mkdir -p $(RESULTS)
-	$(BIN)/python -m pytest benches/peers -p no:cacheprovider --timeout 1800 \
+	$(BIN)/python -m pytest benches/peers --import-mode=prepend --timeout 1800 \
 		--benchmark-columns=min,median,max,rounds --benchmark-json $(RESULTS)/peers.json
 	$(BIN)/python benches/peers/table.py $(RESULTS)/peers.json
 
