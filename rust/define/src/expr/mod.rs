@@ -1,5 +1,6 @@
-//! CEL expressions: checked when a definition is read; a driver evaluates them.
+//! CEL expressions: checked when a definition is read, evaluated when a driver is asked.
 
+mod evaluate;
 mod guard;
 
 use std::sync::Arc;
@@ -8,12 +9,15 @@ use cel::common::ast::{EntryExpr, Expr as Ast, IdedExpr, LiteralValue};
 
 use crate::value::Segment;
 
+pub use self::evaluate::{BUDGET, Scope};
+
 /// A checked expression. Two expressions are equal if their texts are.
 #[derive(Clone, Debug)]
 pub struct Expr {
     source: Arc<str>,
     path: Option<Arc<Path>>,
     references: Arc<[Reference]>,
+    program: Arc<cel::Program>,
 }
 
 impl PartialEq for Expr {
@@ -47,7 +51,7 @@ impl Expr {
         collect(program.expression(), &mut Vec::new(), &mut references);
         references.sort();
         references.dedup();
-        Ok(Self { source: source.into(), path: path.map(Arc::new), references: references.into() })
+        Ok(Self { source: source.into(), path: path.map(Arc::new), references: references.into(), program: Arc::new(program) })
     }
 
     pub fn source(&self) -> &str {
