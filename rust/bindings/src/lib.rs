@@ -1,12 +1,133 @@
 //! The thin binding: converts, releases the GIL, maps errors. No decisions.
 
+mod engine;
+mod read;
+
+use ferroflow_define::algebra::compile::Program as Compiled;
+use ferroflow_define::expr::{Expr, Reference, Scope};
+use ferroflow_define::{Definition, Problem, value};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+use std::sync::Arc;
+
+/// An exception of `ferroflow.errors`.
+fn raise(py: Python<'_>, name: &str, message: String) -> PyErr {
+    let made = py.import("ferroflow.errors").and_then(|module| module.getattr(name)).and_then(|kind| kind.call1((message,)));
+    match made {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
+    }
+}
+
+/// All problems of a definition, as (code, place, message, help).
+fn problems(py: Python<'_>, problems: Vec<Problem>) -> PyErr {
+    let tuples = problems.into_iter().map(|it| (it.code, it.place, it.message, it.help));
+    match PyList::new(py, tuples) {
+        Ok(list) => PyValueError::new_err((list.unbind(),)),
+        Err(error) => error,
+    }
+}
+
+/// A definition that was read, compiled and found right.
+#[pyclass(frozen, module = "ferroflow._core")]
+struct Program {
+    object: Arc<[u8]>,
+    digest: [u8; 32],
+    definition: Definition,
+    compiled: Arc<Compiled>,
+}
+
+#[pymethods]
+impl Program {
+    #[new]
+    fn new(py: Python<'_>, definition: &[u8]) -> PyResult<Self> {
+        let object: Arc<[u8]> = definition.into();
+        let made = py.detach(|| {
+            let definition = Definition::read(&object)?;
+            let compiled = Arc::new(Compiled::compile(&definition)?);
+            Ok((definition, compiled))
+        });
+        let (definition, compiled) = made.map_err(|found| problems(py, found))?;
+        Ok(Self { digest: *blake3::hash(&object).as_bytes(), object, definition, compiled })
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    #[getter]
+    fn version(&self) -> &str {
+        &self.definition.version
+    }
+
+    /// The names of the tasks used, sorted.
+    #[getter]
+    fn tasks(&self) -> Vec<&str> {
+        self.compiled.tasks.iter().map(|name| &**name).collect()
+    }
+
+    /// The content hash of the normal form.
+    #[getter]
+    fn hash(&self, py: Python<'_>) -> String {
+        py.detach(|| blake3::hash(&self.definition.write())).to_hex().to_string()
+    }
+
+    /// The definition object in its standard form.
+    fn write<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.definition.write())
+    }
+
+    /// Blocks as (owner block, owner node, nodes as (id, kind, task), edges): what a picture shows.
+    #[allow(clippy::type_complexity)]
+    fn blocks(&self) -> Vec<(Option<(u32, u32)>, Vec<(String, &'static str, Option<String>)>, Vec<(u32, u32)>)> {
+        let block = |code: &ferroflow_define::algebra::compile::Code| {
+            let nodes = code.nodes.iter().map(|node| {
+                let task = match &node.kind {
+                    ferroflow_define::algebra::compile::Kind::Task(task) => {
+                        Some(self.compiled.tasks[task.task as usize].to_string())
+                    }
+                    _ => None,
+                };
+                (node.id.to_string(), node.kind.name(), task)
+            });
+            let edges = (0..code.nodes.len() as u32)
+                .flat_map(|from| code.graph.successors(from).iter().map(move |&to| (from, to)));
+            (code.owner, nodes.collect(), edges.collect())
+        };
+        self.compiled.blocks.iter().map(block).collect()
+    }
+}
+
+/// Variables by name, for `evaluate`.
+struct Variables(Vec<u8>);
+
+impl Scope for Variables {
+    fn get(&self, reference: &Reference) -> Result<Option<Arc<[u8]>>, String> {
+        let field = |bytes: &[u8], name: &str| -> Result<Option<Vec<u8>>, String> {
+            let entries = value::entries(bytes).map_err(|error| error.to_string())?.unwrap_or_default();
+            Ok(entries.iter().find(|(key, _)| *key == name).map(|(_, bytes)| bytes.to_vec()))
+        };
+        let Some(root) = field(&self.0, &reference.root)? else { return Ok(None) };
+        match &reference.member {
+            None => Ok(Some(root.into())),
+            Some(member) => Ok(field(&root, member)?.map(Into::into)),
+        }
+    }
+}
 
 /// The extension module `ferroflow._core`.
 #[pymodule(gil_used = false)]
 mod _core {
     use super::*;
+
+    #[pymodule_export]
+    use super::Program;
+    #[pymodule_export]
+    use super::engine::{Engine, Job};
+    #[pymodule_export]
+    use super::read::{Reader, post};
 
     /// Microseconds of a duration such as `1h30m`.
     #[pyfunction]
@@ -18,6 +139,13 @@ mod _core {
     #[pyfunction]
     fn parse_size(text: &str) -> PyResult<u64> {
         ferroflow_define::units::parse_size(text).map_err(PyValueError::new_err)
+    }
+
+    /// The value of a CEL expression over variables, an object as MessagePack.
+    #[pyfunction]
+    fn evaluate<'py>(py: Python<'py>, expression: &str, variables: Vec<u8>) -> PyResult<Bound<'py, PyBytes>> {
+        let found = Expr::parse(expression).and_then(|expr| expr.evaluate(&Variables(variables)));
+        found.map(|bytes| PyBytes::new(py, &bytes)).map_err(PyValueError::new_err)
     }
 
     /// The transition table as Markdown with Mermaid state diagrams.

@@ -1,1 +1,10 @@
-//! ferroflow-journal
+//! What a run **did**: records of events, checksummed and chained, and the stores that keep them.
+
+pub mod codec;
+mod memory;
+mod sqlite;
+pub mod store;
+
+pub use memory::MemoryStore;
+pub use sqlite::{SqliteReader, SqliteStore, Sync, post};
+pub use store::{Append, Batch, Filter, Inbox, Reader, RunRow, Store, StoreError};

@@ -89,6 +89,26 @@ pub enum Kind {
     },
 }
 
+impl Kind {
+    /// What it is called in definitions and pictures.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::Task(_) => "task",
+            Kind::Compute(_) => "result",
+            Kind::Join => "join",
+            Kind::Sleep(_) => "sleep",
+            Kind::Signal(_) => "signal",
+            Kind::Choice { .. } => "choice",
+            Kind::Loop { .. } => "loop",
+            Kind::Each { .. } => "each",
+            Kind::Scope { .. } => "workflow",
+            Kind::Timeout { .. } => "timeout",
+            Kind::Handler { .. } => "try",
+            Kind::First { .. } => "first",
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct TaskUse {
     /// Index into `Program::tasks`.

@@ -1,0 +1,50 @@
+"""Defining workflows: tasks, traced functions, operators and builders, JSON and YAML."""
+
+from ferroflow.define import library
+from ferroflow.define.load import load, schema
+from ferroflow.define.task import Priority, Retry, Task, task
+from ferroflow.define.terms import (
+    choose,
+    each,
+    first,
+    loop,
+    map_reduce,
+    on_error,
+    quorum,
+    race,
+    retry_with,
+    signal,
+    sleep,
+    timeout,
+)
+from ferroflow.define.trace import Expr, Ref, Term, expr, var
+from ferroflow.define.workflow import Workflow, workflow
+
+__all__ = [
+    "Expr",
+    "Priority",
+    "Ref",
+    "Retry",
+    "Task",
+    "Term",
+    "Workflow",
+    "choose",
+    "each",
+    "expr",
+    "first",
+    "library",
+    "load",
+    "loop",
+    "map_reduce",
+    "on_error",
+    "quorum",
+    "race",
+    "retry_with",
+    "schema",
+    "signal",
+    "sleep",
+    "task",
+    "timeout",
+    "var",
+    "workflow",
+]

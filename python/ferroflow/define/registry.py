@@ -1,0 +1,32 @@
+"""Tasks by name: how a run that is taken up again finds the functions it needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ferroflow.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from ferroflow.define.task import Task
+
+_tasks: dict[str, Task[..., Any]] = {}
+
+
+def add(task: Task[..., Any]) -> None:
+    """Make a task known; another function of the same name is refused."""
+    before = _tasks.get(task.name)
+    if before is not None and _origin(before) != _origin(task):
+        raise DefinitionError(
+            f"two tasks are called {task.name!r}: {'.'.join(_origin(before))} and "
+            f"{'.'.join(_origin(task))}; give one of them another name with @ff.task(name=...)"
+        )
+    _tasks[task.name] = task
+
+
+def find(name: str) -> Task[..., Any] | None:
+    """Return the task of a name."""
+    return _tasks.get(name)
+
+
+def _origin(task: Task[..., Any]) -> tuple[str, str]:
+    return task.fn.__module__, task.fn.__qualname__

@@ -1,0 +1,247 @@
+"""Tasks: functions that workflows are made of."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import update_wrapper
+from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
+
+from ferroflow.define import registry
+from ferroflow.define.trace import Ref, Term, binding, check, emit, tracing
+from ferroflow.define.units import Duration, size, written
+from ferroflow.errors import DefinitionError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Priority = Literal["critical", "high", "normal", "low", "background"]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What follows a failed attempt.
+
+    Parameters
+    ----------
+    max_retries
+        Attempts after the first.
+    delay
+        Before the first retry: seconds, timedelta or text.
+    backoff
+        "fixed": always `delay`; "linear": `delay * n`; "exponential": `delay * factor ** (n-1)`.
+    factor
+        Of "exponential".
+    cap
+        No delay is longer.
+    jitter
+        By which share a delay varies at most, up or down: 0 to 1.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> ff.Retry(5, delay="200ms", cap="10s").max_retries
+    5
+    """
+
+    max_retries: int = 3
+    delay: Duration = 1.0
+    backoff: Literal["fixed", "linear", "exponential"] = "exponential"
+    factor: float = 2.0
+    cap: Duration | None = None
+    jitter: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the policy as definitions hold it."""
+        fields = asdict(self)
+        fields["delay"] = written(self.delay)
+        fields["cap"] = None if self.cap is None else written(self.cap)
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+class Options(TypedDict, total=False):
+    """How a step is run; see `task`."""
+
+    retry: int | Retry
+    timeout: Duration
+    priority: Priority
+    critical: bool
+    on_upstream_failure: Literal["skip", "run"]
+    cpu: float
+    memory: int | str
+    resources: Mapping[str, float | str]
+    pure: bool
+    idempotent: bool
+    commutes_with: Sequence[str]
+    share: bool
+
+
+class StepOptions(Options, total=False):
+    """Options of one occurrence of a task in a workflow."""
+
+    id: str
+    after: Sequence[Any]
+    set: Mapping[str, str]
+
+
+class Task(Generic[P, R]):
+    """A task. Called in a workflow it becomes a step; called elsewhere it simply runs.
+
+    Attributes
+    ----------
+    fn
+        The undecorated function.
+    name : str
+    is_async : bool
+    """
+
+    def __init__(self, fn: Callable[..., Any], name: str, options: StepOptions) -> None:
+        self.fn = fn
+        self.name = name
+        self.is_async = inspect.iscoroutinefunction(fn)
+        self._options = options
+        # Named mistakes are found here, not when the first workflow is compiled.
+        _written(options)
+        update_wrapper(self, fn)
+
+    def __repr__(self) -> str:
+        return f"<task {self.name}>"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        if tracing() is None:
+            result: R = self.fn(*args, **kwargs)
+            return result
+        step: R = emit(self._activity(args, kwargs), self.name)
+        return step
+
+    def term(self, *args: Any, **kwargs: Any) -> Term:
+        """Return a step of this task as a term, for `a >> b` and `a & b`."""
+        return Term(self._activity(args, kwargs))
+
+    def options(self, **options: Unpack[StepOptions]) -> Task[P, R]:
+        """Return the task with other options, for use in one place.
+
+        Parameters
+        ----------
+        **options
+            Those of `task`, and `id` of the step, `after` (Refs of steps it waits for although it
+            takes nothing from them), `set` (variable: CEL over `result`).
+        """
+        changed = Task.__new__(Task)
+        changed.__dict__.update(self.__dict__)
+        changed._options = {**self._options, **options}  # type: ignore[typeddict-item]
+        _written(changed._options)
+        return changed
+
+    def _activity(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            inspect.signature(self.fn).bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"task {self.name!r}: {error}") from None
+        step: dict[str, Any] = {"task": self.name}
+        options = self._options
+        if "id" in options:
+            step["id"] = options["id"]
+        if args:
+            step["args"] = [binding(value) for value in args]
+        if kwargs:
+            step["with"] = {name: binding(value) for name, value in kwargs.items()}
+        if "set" in options:
+            step["set"] = dict(options["set"])
+        if after := options.get("after"):
+            step["after"] = [_step_of(ref) for ref in after]
+        if fields := _written(options):
+            step["options"] = fields
+        return step
+
+
+def _step_of(ref: object) -> str:
+    if isinstance(ref, Ref) and ref._step is not None and ref._block is tracing():
+        check(ref)
+        return ref._step
+    if isinstance(ref, str):
+        return ref
+    raise DefinitionError(f"after={ref!r}: name steps of the same block, by their Refs")
+
+
+def _written(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as definitions hold them."""
+    known = {*Options.__annotations__, *StepOptions.__annotations__}
+    if unknown := [name for name in options if name not in known]:
+        raise TypeError(f"unknown options {unknown}; known are {sorted(known)}")
+    fields: dict[str, Any] = {}
+    retry = options.get("retry")
+    if retry is not None:
+        fields["retry"] = Retry(retry).to_dict() if isinstance(retry, int) else retry.to_dict()
+    if options.get("timeout") is not None:
+        fields["timeout"] = written(options["timeout"])
+    for name in ("priority", "critical", "on_upstream_failure", "pure", "idempotent", "share"):
+        if name in options:
+            fields[name] = options[name]
+    if "commutes_with" in options:
+        fields["commutes_with"] = list(options["commutes_with"])
+    resources: dict[str, Any] = dict(options.get("resources", {}))
+    if "cpu" in options:
+        resources["cpu"] = options["cpu"]
+    if "memory" in options:
+        resources["memory"] = options["memory"]
+    for name in ("memory", "disk"):
+        if name in resources:
+            resources[name] = size(resources[name])
+    if resources:
+        fields["resources"] = resources
+    return fields
+
+
+@overload
+def task(fn: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def task(
+    *, name: str | None = None, **options: Unpack[Options]
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(
+    fn: Callable[P, R] | None = None, /, *, name: str | None = None, **options: Unpack[Options]
+) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a function a task.
+
+    Parameters
+    ----------
+    fn
+        A function or coroutine function; its arguments and result are recorded, so they are
+        numbers, texts, bytes, lists, dicts, dataclasses or msgspec structs.
+    name
+        Default: the function's name. It is how a resumed run finds the function.
+    retry
+        Retries after a failure: a number or a `Retry`.
+    timeout
+        An attempt may take no longer: seconds, timedelta or "5m".
+    priority
+        "critical", "high", "normal", "low" or "background".
+    critical
+        False: a failure of the step is tolerated, and what depends on it is skipped.
+    on_upstream_failure
+        "skip" (default), or "run" although a step it depends on failed: it gets None for it.
+    cpu, memory, resources
+        What the step holds while it runs.
+    pure, idempotent, commutes_with
+        Promises that the algebra may use.
+    share
+        Immutable results may be handed on without decoding them again.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.task(retry=2, timeout="1m")
+    ... def halve(n: float) -> float:
+    ...     return n / 2
+    >>> halve(3)
+    1.5
+    """
+
+    def decorate(fn: Callable[P, R]) -> Task[P, R]:
+        made: Task[P, R] = Task(fn, name or fn.__name__, StepOptions(**options))
+        registry.add(made)
+        return made
+
+    return decorate if fn is None else decorate(fn)

@@ -1,0 +1,5 @@
+"""Pictures from plain nodes and edges."""
+
+from ferroflow.draw.graph import dot, mermaid
+
+__all__ = ["dot", "mermaid"]

@@ -1,0 +1,200 @@
+"""Runs the body of an attempt: decodes its arguments, calls the function, encodes the result."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+import traceback
+import typing
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ferroflow.engine.context import Context, attempt
+from ferroflow.errors import Cancelled, Fail
+
+if TYPE_CHECKING:
+    from ferroflow import _core
+    from ferroflow.define import Task
+
+Failed = tuple[str, str, str, bool]
+
+decode = msgspec.msgpack.Decoder().decode
+encode = msgspec.msgpack.Encoder().encode
+
+# Annotations for which the decoded value already is what the function expects.
+_PLAIN = {int, float, str, bool, bytes, list, dict, object, Any, None, type(None)}
+
+
+def _converters(function: Callable[..., Any]) -> dict[str, Any]:
+    """Parameters whose annotation says more than what MessagePack carries."""
+    try:
+        hints = typing.get_type_hints(function)
+    except Exception:  # an annotation that can't be resolved is no reason not to run
+        return {}
+    found = {}
+    for name, hint in hints.items():
+        origin = typing.get_origin(hint) or hint
+        if name == "return" or hint in _PLAIN or origin in (list, dict, typing.Union):
+            continue
+        if isinstance(origin, type) and (
+            issubclass(origin, msgspec.Struct)
+            or hasattr(origin, "__dataclass_fields__")
+            or origin in (tuple, set, frozenset)
+            or origin.__module__ in ("datetime", "uuid", "decimal")
+        ):
+            found[name] = hint
+    return found
+
+
+def prepare(task: Task[..., Any]) -> Callable[..., Any]:
+    """Return the task's function, with arguments converted where its annotations ask for it."""
+    function = task.fn
+    hints = _converters(function)
+    if not hints:
+        return function
+    signature = inspect.signature(function)
+
+    def convert(args: Any, kwargs: Any) -> inspect.BoundArguments:
+        bound = signature.bind(*args, **kwargs)
+        for name, hint in hints.items():
+            if name in bound.arguments:
+                bound.arguments[name] = msgspec.convert(bound.arguments[name], hint)
+        return bound
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        bound = convert(args, kwargs)
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def failure(error: BaseException) -> Failed:
+    """Return (code, message, details, retriable) of what a body raised."""
+    details = "".join(traceback.format_exception(error))
+    if isinstance(error, Fail):
+        return error.code, error.message, details, error.retriable
+    if isinstance(error, Cancelled):
+        return "CANCELLED", str(error), "", False
+    if isinstance(error, SystemExit):
+        message = f"the task called sys.exit({error.code!r}); return or raise instead"
+        return "EXIT", message, details, False
+    message = f"{type(error).__name__}: {error}"
+    if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+        return "EXECUTION_FAILED", message, details, False
+    if isinstance(error, (msgspec.ValidationError,)):
+        return "INVALID_INPUT", message, details, False
+    return "EXECUTION_FAILED", message, details, True
+
+
+def unserialisable(value: Any, path: str = "result", seen: frozenset[int] = frozenset()) -> str:
+    """Say where in a value the first thing is that can't be recorded."""
+    if id(value) in seen or len(seen) > 50:
+        return f"{path} contains itself or nests too deeply"
+    seen |= {id(value)}
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not _encodes(item):
+                return unserialisable(item, f"{path}[{key!r}]", seen)
+            if not _encodes(key):
+                return f"{path} has a key of type {type(key).__name__}"
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for index, item in enumerate(value):
+            if not _encodes(item):
+                return unserialisable(item, f"{path}[{index}]", seen)
+    return f"{path} is a {type(value).__module__}.{type(value).__qualname__}"
+
+
+def _encodes(value: Any) -> bool:
+    try:
+        encode(value)
+    except Exception:
+        return False
+    return True
+
+
+def pack(result: Any) -> bytes | Failed:
+    """Encode a result, or say which part of it can't be recorded."""
+    try:
+        return encode(result)
+    except Exception:
+        message = (
+            f"{unserialisable(result)}, which can't be recorded; return numbers, texts, bytes, "
+            "lists, dicts, dataclasses or msgspec structs"
+        )
+        return "UNSERIALISABLE_RESULT", message, "", False
+
+
+class Bodies:
+    """The functions of an engine's tasks by name, and the loop that runs asynchronous ones."""
+
+    def __init__(self, core: _core.Engine) -> None:
+        self._core = core
+        self.functions: dict[str, Callable[..., Any]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running: dict[int, asyncio.Task[None]] = {}
+
+    def execute(self, job: _core.Job) -> bytes | Failed:
+        """Run a synchronous body in this thread."""
+        try:
+            *args, kwargs = decode(job.arguments)
+            reset = attempt.set(Context(self._core, job))
+            try:
+                result = self.functions[job.task](*args, **kwargs)
+            finally:
+                attempt.reset(reset)
+        except BaseException as error:
+            # Whatever a task raises is the step's failure, never the engine's.
+            return failure(error)
+        return pack(result)
+
+    def serve(self) -> None:
+        """Hand asynchronous bodies to an event loop of their own until the engine stops."""
+        loop = asyncio.new_event_loop()
+        self._loop = loop
+        thread = threading.Thread(target=loop.run_forever, name="ferroflow-loop", daemon=True)
+        thread.start()
+        try:
+            self._core.work(1, self._submit, self._cancel)
+        finally:
+            asyncio.run_coroutine_threadsafe(self._drain(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    def _submit(self, job: _core.Job) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._begin, job)
+
+    def _begin(self, job: _core.Job) -> None:
+        assert self._loop is not None
+        body: Coroutine[Any, Any, None] = self._await(job)
+        self._running[job.token] = self._loop.create_task(body)
+
+    async def _await(self, job: _core.Job) -> None:
+        outcome: bytes | Failed
+        try:
+            *args, kwargs = decode(job.arguments)
+            attempt.set(Context(self._core, job))
+            outcome = pack(await self.functions[job.task](*args, **kwargs))
+        except asyncio.CancelledError:
+            outcome = "CANCELLED", "the attempt was cancelled", "", False
+        except BaseException as error:
+            outcome = failure(error)
+        self._running.pop(job.token, None)
+        self._core.finish(job, outcome)
+
+    def _cancel(self, tokens: list[int]) -> None:
+        assert self._loop is not None
+        for token in tokens:
+            self._loop.call_soon_threadsafe(self._stop, token)
+
+    def _stop(self, token: int) -> None:
+        if task := self._running.get(token):
+            task.cancel()
+
+    async def _drain(self) -> None:
+        while self._running:
+            await asyncio.wait(list(self._running.values()))

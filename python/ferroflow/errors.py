@@ -1,0 +1,168 @@
+"""Every exception that ferroflow raises.
+
+::
+
+    FerroflowError
+    ├── DefinitionError          a workflow that is not right; all problems at once
+    ├── InvalidInput             inputs that do not fit the workflow
+    ├── TaskNotFound             a task that no imported module defines
+    ├── RunNotFound              an id that no run has
+    ├── RunFailed                a run ended in failure
+    │   └── RunTimedOut          it did not end in time
+    ├── RunCancelled             a run was cancelled
+    ├── EngineClosed             the engine was closed
+    └── StorageError             the database can't be used
+        ├── ForeignDatabase      it is no ferroflow database
+        ├── NewerDatabase        a newer ferroflow wrote it
+        ├── CorruptDatabase      bytes in it were changed
+        ├── MissingTail          its end is missing
+        └── DatabaseInUse        another engine has it open
+    Fail                         raised by a task: this step failed, with a code
+    Cancelled (BaseException)    raised in a task whose attempt no longer counts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class FerroflowError(Exception):
+    """The root of all errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a definition.
+
+    Parameters
+    ----------
+    code
+        Stable, for programs: `unknown-reference`, `cyclic-dependency`, ...
+    place
+        Where: a path into the definition, or of a step.
+    message, help
+        What is wrong, and what to do.
+    """
+
+    code: str
+    place: str
+    message: str
+    help: str
+
+    def __str__(self) -> str:
+        where = f" at {self.place}" if self.place else ""
+        return f"[{self.code}]{where}: {self.message} ({self.help})"
+
+
+class DefinitionError(FerroflowError):
+    """A workflow that is not right.
+
+    Attributes
+    ----------
+    problems : list of Problem
+        Everything that is wrong with it.
+    """
+
+    def __init__(self, message: str, problems: Iterable[Problem] = ()) -> None:
+        self.problems = [*problems]
+        lines = [message, *(f"  {problem}" for problem in self.problems)]
+        super().__init__("\n".join(lines))
+
+
+class InvalidInput(FerroflowError):
+    """Inputs that do not fit the workflow."""
+
+
+class TaskNotFound(FerroflowError):
+    """A task that no imported module defines."""
+
+
+class RunNotFound(FerroflowError):
+    """An id that no run has."""
+
+
+class RunFailed(FerroflowError):
+    """A run ended in failure.
+
+    Attributes
+    ----------
+    run : str
+        Its id.
+    step : str or None
+        Path of the step that failed first.
+    code : str
+        E.g. `EXECUTION_FAILED`, `TIMEOUT`, or what the task gave to `Fail`.
+    details : str
+        The traceback of the task.
+    """
+
+    def __init__(
+        self, message: str, *, run: str = "", step: str | None = None, code: str = "", details: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.run, self.step, self.code, self.details = run, step, code, details
+        if details:
+            self.add_note(f"In the task:\n{details.rstrip()}")
+
+
+class RunTimedOut(RunFailed):
+    """A run did not end in time."""
+
+
+class RunCancelled(FerroflowError):
+    """A run was cancelled."""
+
+    def __init__(self, message: str, *, run: str = "") -> None:
+        super().__init__(message)
+        self.run = run
+
+
+class EngineClosed(FerroflowError):
+    """The engine was closed."""
+
+
+class StorageError(FerroflowError):
+    """The database can't be used."""
+
+
+class ForeignDatabase(StorageError):
+    """The file is no ferroflow database."""
+
+
+class NewerDatabase(StorageError):
+    """A newer ferroflow wrote the database."""
+
+
+class CorruptDatabase(StorageError):
+    """Bytes of the database were changed."""
+
+
+class MissingTail(StorageError):
+    """The end of the database is missing."""
+
+
+class DatabaseInUse(StorageError):
+    """Another engine has the database open."""
+
+
+class Fail(FerroflowError):
+    """Raised by a task: this step failed.
+
+    Parameters
+    ----------
+    code
+        For programs and handlers, e.g. `CARD_REFUSED`.
+    message
+        For people.
+    retriable
+        Whether the step's retry policy may try again.
+    """
+
+    def __init__(self, code: str, message: str, *, retriable: bool = False) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code, self.message, self.retriable = code, message, retriable
+
+
+class Cancelled(BaseException):  # noqa: N818 - like asyncio's: `except Exception` must not catch it
+    """The attempt no longer counts: its body should stop."""

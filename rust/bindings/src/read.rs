@@ -1,0 +1,148 @@
+//! Reading a database, from the engine's process or another, and leaving commands for its engine.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use ferroflow_engine::event::Event;
+use ferroflow_journal::codec::{self, Link};
+use ferroflow_journal::{Filter, Reader as _, RunRow, SqliteReader, StoreError};
+use ferroflow_live::{EngineError, Inspection};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::engine::{error, run_id, store_error};
+use crate::raise;
+
+pub(crate) type Listing<'py> = Vec<Bound<'py, PyDict>>;
+
+pub(crate) fn filter(
+    workflow: Option<String>,
+    states: Vec<String>,
+    correlation: Option<String>,
+    since: Option<i64>,
+    until: Option<i64>,
+    before: Option<String>,
+    limit: usize,
+) -> PyResult<Filter> {
+    let before = before.as_deref().map(run_id).transpose()?;
+    Ok(Filter { workflow, states, correlation, since, until, before, limit })
+}
+
+pub(crate) fn listing(py: Python<'_>, rows: Result<Vec<RunRow>, StoreError>) -> PyResult<Listing<'_>> {
+    rows.map_err(|failed| store_error(py, &failed))?
+        .into_iter()
+        .map(|row| {
+            let dict = PyDict::new(py);
+            dict.set_item("id", row.id.to_string())?;
+            dict.set_item("workflow", row.workflow)?;
+            dict.set_item("version", row.version)?;
+            dict.set_item("state", row.state)?;
+            dict.set_item("degraded", row.degraded)?;
+            dict.set_item("priority", row.priority)?;
+            dict.set_item("correlation", row.correlation)?;
+            dict.set_item("created", row.created)?;
+            dict.set_item("started", row.started)?;
+            dict.set_item("ended", row.ended)?;
+            dict.set_item("error", row.error)?;
+            Ok(dict)
+        })
+        .collect()
+}
+
+fn packed<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyBytes>> {
+    let bytes = rmp_serde::to_vec_named(value).map_err(|failed| raise(py, "FerroflowError", failed.to_string()))?;
+    Ok(PyBytes::new(py, &bytes))
+}
+
+pub(crate) fn inspection(py: Python<'_>, found: Result<Inspection, EngineError>) -> PyResult<Bound<'_, PyBytes>> {
+    packed(py, &found.map_err(|failed| error(py, failed))?)
+}
+
+pub(crate) fn events(
+    py: Python<'_>,
+    found: Result<(Vec<Event>, Link), StoreError>,
+) -> PyResult<Bound<'_, PyBytes>> {
+    packed(py, &found.map_err(|failed| store_error(py, &failed))?.0)
+}
+
+/// A view of a database for reading, whether an engine has it open or not.
+#[pyclass(frozen, module = "ferroflow._core")]
+pub(crate) struct Reader {
+    inner: Mutex<SqliteReader>,
+}
+
+impl Reader {
+    fn with<T>(&self, read: impl FnOnce(&mut SqliteReader) -> T) -> T {
+        read(&mut self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+#[pymethods]
+impl Reader {
+    #[new]
+    fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let opened = py.detach(|| SqliteReader::open(&path));
+        opened.map(|inner| Self { inner: Mutex::new(inner) }).map_err(|failed| store_error(py, &failed))
+    }
+
+    #[pyo3(signature = (workflow, states, correlation, since, until, before, limit))]
+    #[allow(clippy::too_many_arguments)]
+    fn runs<'py>(
+        &self,
+        py: Python<'py>,
+        workflow: Option<String>,
+        states: Vec<String>,
+        correlation: Option<String>,
+        since: Option<i64>,
+        until: Option<i64>,
+        before: Option<String>,
+        limit: usize,
+    ) -> PyResult<Listing<'py>> {
+        let filter = filter(workflow, states, correlation, since, until, before, limit)?;
+        listing(py, py.detach(|| self.with(|reader| reader.runs(&filter))))
+    }
+
+    fn inspect<'py>(&self, py: Python<'py>, run: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let id = run_id(run)?;
+        inspection(py, py.detach(|| self.with(|reader| ferroflow_live::inspect(reader, id))))
+    }
+
+    fn events<'py>(&self, py: Python<'py>, run: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let id = run_id(run)?;
+        events(py, py.detach(|| self.with(|reader| ferroflow_journal::store::events(reader, id))))
+    }
+
+    /// Checks every record of a run: (records that are whole, what is wrong with the next one).
+    fn verify(&self, py: Python<'_>, run: &str) -> PyResult<(usize, Option<String>)> {
+        let id = run_id(run)?;
+        let checked = py.detach(|| {
+            let records = self.with(|reader| reader.records(id))?;
+            let (mut link, mut first) = ([0; 32], 1);
+            for (at, record) in records.iter().enumerate() {
+                match codec::decode(record, &link, first) {
+                    Ok((events, next)) => {
+                        first += events.len() as u64;
+                        link = next;
+                    }
+                    Err(damage) => return Ok((at, Some(damage.to_string()))),
+                }
+            }
+            Ok((records.len(), None))
+        });
+        checked.map_err(|failed: StoreError| store_error(py, &failed))
+    }
+
+    /// The number of commits.
+    fn commits(&self, py: Python<'_>) -> PyResult<u64> {
+        py.detach(|| self.with(|reader| reader.head()))
+            .map(|(commits, _)| commits)
+            .map_err(|failed| store_error(py, &failed))
+    }
+}
+
+/// Leaves a command for the engine that has the database open, or opens it next.
+#[pyfunction]
+pub(crate) fn post(py: Python<'_>, path: PathBuf, run: &str, command: &str, payload: Vec<u8>) -> PyResult<()> {
+    let id = run_id(run)?;
+    py.detach(|| ferroflow_journal::post(&path, id, command, &payload)).map_err(|failed| store_error(py, &failed))
+}

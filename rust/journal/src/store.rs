@@ -1,0 +1,140 @@
+//! What a driver asks of a store, and what can go wrong with one.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use ferroflow_engine::event::Event;
+use ferroflow_engine::{Micros, RunId};
+
+use crate::codec::{self, Damage, Link};
+
+/// Values longer than this are kept as blobs.
+pub const INLINE: usize = 64 << 10;
+
+/// Tokens that an engine reserves when it opens a store: more than it can use in its life.
+pub const TOKENS: u64 = 1 << 36;
+
+/// All that one commit adds; it is there as a whole or not at all.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub appends: Vec<Append>,
+    /// Definition objects under their digest.
+    pub definitions: Vec<([u8; 32], Vec<u8>)>,
+    /// Commands of other processes that were carried out.
+    pub taken: Vec<i64>,
+}
+
+/// What a commit adds to one run.
+#[derive(Debug)]
+pub struct Append {
+    pub run: RunId,
+    /// Sequence number of the first event.
+    pub first: u64,
+    pub record: Vec<u8>,
+    pub link: Link,
+    /// What the list of runs shows from now on, where that has changed.
+    pub row: Option<RunRow>,
+}
+
+/// A run as the list of runs shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRow {
+    pub id: RunId,
+    pub workflow: String,
+    pub version: String,
+    pub state: String,
+    pub degraded: bool,
+    pub priority: u8,
+    pub correlation: Option<String>,
+    pub digest: [u8; 32],
+    pub created: Micros,
+    pub started: Option<Micros>,
+    pub ended: Option<Micros>,
+    pub error: Option<String>,
+}
+
+/// Which runs to list: newest first, after those the caller has seen.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub workflow: Option<String>,
+    pub states: Vec<String>,
+    pub correlation: Option<String>,
+    /// Created at or after, and before.
+    pub since: Option<Micros>,
+    pub until: Option<Micros>,
+    /// Only runs older than this one: the cursor of a page.
+    pub before: Option<RunId>,
+    pub limit: usize,
+}
+
+/// A command that another process left for the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inbox {
+    pub id: i64,
+    pub run: RunId,
+    /// `cancel`, `pause`, `resume` or `signal:NAME`.
+    pub command: String,
+    /// A reason as text, or a signal's value as MessagePack.
+    pub payload: Vec<u8>,
+}
+
+/// Where runs are kept. One thread uses it.
+pub trait Store: Send {
+    /// Makes a batch durable, as far as the store promises.
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
+    /// Tokens that nobody was given before, not even by an engine that died.
+    fn reserve(&mut self) -> Result<Range<u64>, StoreError>;
+    /// Commands of other processes that were not carried out yet.
+    fn inbox(&mut self) -> Result<Vec<Inbox>, StoreError>;
+    /// Keeps a value under its BLAKE3 hash, durably before the commit that names it.
+    fn put_blob(&mut self, hash: &[u8; 32], bytes: &[u8]) -> Result<(), StoreError>;
+    /// A second, independent view for reading.
+    fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
+}
+
+/// What was committed.
+pub trait Reader: Send {
+    fn runs(&mut self, filter: &Filter) -> Result<Vec<RunRow>, StoreError>;
+    /// The records of a run, in order.
+    fn records(&mut self, run: RunId) -> Result<Vec<Vec<u8>>, StoreError>;
+    fn definition(&mut self, digest: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError>;
+    fn blob(&mut self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
+/// A run's events and the link of its last record, every record checked.
+pub fn events(reader: &mut dyn Reader, run: RunId) -> Result<(Vec<Event>, Link), StoreError> {
+    let mut all = Vec::new();
+    let mut link = [0; 32];
+    for (record, bytes) in reader.records(run)?.iter().enumerate() {
+        let (events, next) = codec::decode(bytes, &link, all.len() as u64 + 1)
+            .map_err(|damage| StoreError::Damaged { run, record, damage })?;
+        all.extend(events);
+        link = next;
+    }
+    Ok((all, link))
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{path} is not a ferroflow database ({why}); give another file name")]
+    Foreign { path: PathBuf, why: String },
+    #[error("{path} was written by a newer ferroflow (schema {found}, this one knows {known}); upgrade ferroflow")]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("{path} is in use by another engine; stop that one first, or read with `ferroflow list`")]
+    InUse { path: PathBuf },
+    #[error(
+        "{path} ends at commit {found}, but commit {expected} was written: its end is missing; restore the \
+         file together with its -wal file"
+    )]
+    MissingTail { path: PathBuf, found: u64, expected: u64 },
+    #[error("record {record} of run {run} is damaged: {damage}; `ferroflow verify-log` shows what is whole")]
+    Damaged { run: RunId, record: usize, damage: Damage },
+    #[error("another engine has taken over {path}: nothing more is written")]
+    Fenced { path: PathBuf },
+    #[error("{path} is damaged: {message}")]
+    Corrupt { path: PathBuf, message: String },
+    #[error("there is no database {path}")]
+    Absent { path: PathBuf },
+    #[error("{path}: {message}")]
+    Io { path: PathBuf, message: String },
+}

@@ -1,0 +1,664 @@
+//! What the lock guards: all runs, the ready queue, and the batch that is being gathered.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ferroflow_define::algebra::compile::{Bind, Kind, Program};
+use ferroflow_define::value::{self, Item};
+use ferroflow_define::{Problem, units};
+use ferroflow_engine::decide::Answer;
+use ferroflow_engine::ids::Value;
+use ferroflow_engine::schedule::{Class, Schedule};
+use ferroflow_engine::{Command, Event, Failure, Micros, Refusal, Run, RunId, RunState, Step, Token};
+use ferroflow_journal::codec::Link;
+use ferroflow_journal::store::INLINE;
+use ferroflow_journal::{Append, Batch, RunRow};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::engine::Outcome;
+use crate::values::{Bytes, Values, View};
+
+/// What a crash may undo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Successors start only after a completion is on disk.
+    Strict,
+    /// Commits follow the work; a power failure may take the last ones.
+    Relaxed,
+    /// Nothing outlives the process.
+    Memory,
+}
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub durability: Durability,
+    /// Thousandths for counts, bytes for `memory` and `disk`.
+    pub capacity: BTreeMap<Arc<str>, u64>,
+    /// Asynchronous bodies that are under way at a time.
+    pub async_limit: usize,
+    /// Bytes that one result may have.
+    pub max_value: usize,
+}
+
+/// The right to run an attempt, and how to report on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    pub(crate) run: u32,
+    pub step: Step,
+    pub token: Token,
+    pub(crate) class: Class,
+    pub(crate) lane: u8,
+}
+
+/// An attempt to be run.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub ticket: Ticket,
+    pub run: RunId,
+    pub task: Arc<str>,
+    /// MessagePack: a list of the positional arguments, then a map of the others.
+    pub arguments: Vec<u8>,
+    pub attempt: u16,
+    /// The commit that must be durable before the body may run.
+    pub(crate) gate: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub state: RunState,
+    pub degraded: bool,
+    /// MessagePack.
+    pub result: Vec<u8>,
+    /// Path of the step that failed, if it was one, and why.
+    pub error: Option<(String, Failure)>,
+    pub reason: Option<String>,
+}
+
+/// Results of ended runs that are kept at hand; older ones are read from the journal.
+const REMEMBERED: usize = 10_000;
+
+pub(crate) struct Live {
+    pub run: Run,
+    pub values: Values,
+    /// What a task's step demands, by block and node.
+    uses: Vec<FxHashMap<u32, Class>>,
+    /// Events that are not in a batch yet, and the number of the first.
+    events: Vec<Event>,
+    dirty: bool,
+    /// The row in the list of runs is out of date.
+    stale_row: bool,
+    wake: Option<Micros>,
+    /// The link to continue from, until the committer knows it.
+    link: Option<Link>,
+}
+
+impl Live {
+    pub(crate) fn append(&mut self, events: Vec<Event>) {
+        self.events.extend(events);
+    }
+}
+
+pub(crate) struct Core {
+    pub settings: Settings,
+    pub runs: Vec<Option<Box<Live>>>,
+    pub by_id: HashMap<RunId, u32>,
+    pub schedule: Schedule,
+    tokens: Range<u64>,
+    /// The batch being gathered has this number.
+    pub batch: u64,
+    pub durable: u64,
+    dirty: Vec<u32>,
+    definitions: Vec<([u8; 32], Vec<u8>)>,
+    known: FxHashSet<[u8; 32]>,
+    blobs: Vec<([u8; 32], Bytes)>,
+    pub taken: Vec<i64>,
+    pub timers: BTreeSet<(Micros, u32)>,
+    pub done: HashMap<RunId, Ended>,
+    order: VecDeque<RunId>,
+    /// Attempts that were superseded while their bodies run.
+    pub stopped: FxHashSet<Token>,
+    /// Of these, the asynchronous ones that somebody has to tell.
+    pub to_cancel: Vec<Token>,
+    in_flight: FxHashMap<Token, u8>,
+    async_running: usize,
+    /// Grows when there may be work for a worker that found none.
+    pub news: u64,
+    /// No more steps are started.
+    pub stopping: bool,
+    /// The workers are gone: nothing more will happen.
+    pub closing: bool,
+    pub failed: Option<String>,
+}
+
+/// What the committer takes along.
+pub(crate) struct Gathered {
+    pub number: u64,
+    pub runs: Vec<Part>,
+    pub definitions: Vec<([u8; 32], Vec<u8>)>,
+    pub blobs: Vec<([u8; 32], Bytes)>,
+    pub taken: Vec<i64>,
+}
+
+pub(crate) struct Part {
+    pub index: u32,
+    pub run: RunId,
+    pub first: u64,
+    pub events: Vec<Event>,
+    pub row: Option<RunRow>,
+    pub link: Option<Link>,
+    pub ended: bool,
+}
+
+pub(crate) fn now() -> Micros {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as Micros)
+}
+
+impl Core {
+    pub(crate) fn new(settings: Settings, tokens: Range<u64>) -> Self {
+        Self {
+            schedule: Schedule::new(settings.capacity.clone(), 2),
+            settings,
+            runs: Vec::new(),
+            by_id: HashMap::new(),
+            tokens,
+            batch: 1,
+            durable: 0,
+            dirty: Vec::new(),
+            definitions: Vec::new(),
+            known: FxHashSet::default(),
+            blobs: Vec::new(),
+            taken: Vec::new(),
+            timers: BTreeSet::new(),
+            done: HashMap::new(),
+            order: VecDeque::new(),
+            stopped: FxHashSet::default(),
+            to_cancel: Vec::new(),
+            in_flight: FxHashMap::default(),
+            async_running: 0,
+            news: 0,
+            stopping: false,
+            closing: false,
+            failed: None,
+        }
+    }
+
+    /// Takes a run in. `lanes` says for each task of the program which workers run it.
+    pub(crate) fn admit(
+        &mut self,
+        run: Run,
+        values: Values,
+        lanes: &[u8],
+        link: Option<Link>,
+    ) -> Result<u32, Vec<Problem>> {
+        let program = run.program.clone();
+        let mut problems = Vec::new();
+        let mut uses = Vec::with_capacity(program.blocks.len());
+        for code in &program.blocks {
+            let mut here = FxHashMap::default();
+            for (number, node) in code.nodes.iter().enumerate() {
+                let Kind::Task(task) = &node.kind else { continue };
+                let lane = lanes.get(task.task as usize).copied().unwrap_or(0);
+                match self.schedule.class(lane, &task.options.resources) {
+                    Ok(class) => {
+                        here.insert(number as u32, class);
+                    }
+                    Err(error) => problems.push(Problem::new(
+                        "unsatisfiable",
+                        &*node.id,
+                        format!("step {:?} {error}", &*node.id),
+                        "ask for less, or give the engine more with `capacity`",
+                    )),
+                }
+            }
+            uses.push(here);
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let index = self.runs.len() as u32;
+        self.by_id.insert(run.id, index);
+        self.runs.push(Some(Box::new(Live {
+            run,
+            values,
+            uses,
+            events: Vec::new(),
+            dirty: false,
+            stale_row: true,
+            wake: None,
+            link,
+        })));
+        Ok(index)
+    }
+
+    pub(crate) fn define(&mut self, digest: [u8; 32], object: &[u8]) {
+        if self.known.insert(digest) {
+            self.definitions.push((digest, object.to_vec()));
+        }
+    }
+
+    /// A value as events carry it: long ones become blobs.
+    pub(crate) fn value(&mut self, index: u32, bytes: Vec<u8>) -> Value {
+        if bytes.len() <= INLINE {
+            return Value::Inline(bytes.into());
+        }
+        let hash = *blake3::hash(&bytes).as_bytes();
+        let len = bytes.len() as u64;
+        let bytes: Bytes = bytes.into();
+        if let Some(Some(live)) = self.runs.get_mut(index as usize) {
+            live.values.blob(hash, bytes.clone());
+        }
+        self.blobs.push((hash, bytes));
+        Value::Blob { hash, len }
+    }
+
+    pub(crate) fn handle(&mut self, index: u32, command: Command) -> Result<(), Refusal> {
+        self.change(index, |live, now| live.run.handle(command, now, &mut live.events))
+    }
+
+    /// Lets something happen to a run and does what follows.
+    pub(crate) fn change(
+        &mut self,
+        index: u32,
+        action: impl FnOnce(&mut Live, Micros) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let Some(Some(live)) = self.runs.get_mut(index as usize) else { return Ok(()) };
+        let (seen, state) = (live.events.len(), live.run.state());
+        let outcome = action(live, now());
+        self.follow(index, seen, state);
+        outcome
+    }
+
+    /// After events: keeps their values, answers what steps ask, offers what became ready.
+    fn follow(&mut self, index: u32, mut seen: usize, before: RunState) {
+        loop {
+            let Some(Some(live)) = self.runs.get_mut(index as usize) else { return };
+            for event in &live.events[seen..] {
+                live.values.observe(&event.what, event.at);
+            }
+            seen = live.events.len();
+            let asks = std::mem::take(&mut live.run.out.asks);
+            if asks.is_empty() {
+                break;
+            }
+            for step in asks {
+                self.answer(index, step, &mut seen);
+            }
+        }
+        let gate = if self.settings.durability == Durability::Strict { self.batch } else { 0 };
+        let Some(Some(live)) = self.runs.get_mut(index as usize) else { return };
+        if live.run.state() != before {
+            live.stale_row = true;
+        }
+        for step in std::mem::take(&mut live.run.out.offers) {
+            let place = live.run.place(step);
+            let Some(task) = live.run.task(step) else { continue };
+            let Some(&class) = live.uses[place.block as usize].get(&place.node) else { continue };
+            let priority = task.options.priority.unwrap_or(live.run.head().priority);
+            self.schedule.offer(index, step, priority, class, gate);
+            self.news += 1;
+        }
+        for (_, token) in std::mem::take(&mut live.run.out.stops) {
+            if let Some(&lane) = self.in_flight.get(&token) {
+                self.stopped.insert(token);
+                if lane == 1 {
+                    self.to_cancel.push(token);
+                    self.news += 1;
+                }
+            }
+        }
+        let wake = live.run.wake();
+        if wake != live.wake {
+            if let Some(at) = live.wake {
+                self.timers.remove(&(at, index));
+            }
+            if let Some(at) = wake {
+                self.timers.insert((at, index));
+            }
+            live.wake = wake;
+        }
+        if !live.events.is_empty() && !live.dirty {
+            live.dirty = true;
+            self.dirty.push(index);
+        }
+    }
+
+    /// Evaluates what a step asks for, keeping up with the events so far.
+    fn answer(&mut self, index: u32, step: Step, seen: &mut usize) {
+        let Some(Some(live)) = self.runs.get_mut(index as usize) else { return };
+        for event in &live.events[*seen..] {
+            live.values.observe(&event.what, event.at);
+        }
+        *seen = live.events.len();
+        if !live.run.asking().any(|other| other == step) || live.run.state() != RunState::Running {
+            return;
+        }
+        let found = evaluate(&live.run, &live.values, step);
+        let answer = match found {
+            Err(message) => Answer::Failed(Failure::new("EXPRESSION_FAILED", message)),
+            Ok(Found::Chosen(branch)) => Answer::Chosen(branch),
+            Ok(Found::Slept(micros)) => Answer::Slept(micros),
+            Ok(Found::Looped(again, state)) => Answer::Looped { again, state: self.value(index, state) },
+            Ok(Found::Expanded(count, items)) => Answer::Expanded { count, items: self.value(index, items) },
+            Ok(Found::Entered(inputs)) => Answer::Entered(self.value(index, inputs)),
+            Ok(Found::Computed(value)) => Answer::Computed(self.value(index, value)),
+        };
+        if let Some(Some(live)) = self.runs.get_mut(index as usize) {
+            // A refusal means that the question is settled by now.
+            let _ = live.run.handle(Command::Answer { step, answer }, now(), &mut live.events);
+        }
+    }
+
+    /// Takes the next attempt of a lane, preferring steps that need not wait for a commit.
+    pub(crate) fn next(&mut self, lane: u8) -> Option<Job> {
+        loop {
+            if self.stopping || self.failed.is_some() {
+                return None;
+            }
+            if lane == 1 && self.async_running >= self.settings.async_limit {
+                return None;
+            }
+            let runs = &self.runs;
+            let live = |entry: &ferroflow_engine::schedule::Entry| {
+                runs[entry.run as usize].as_ref().is_some_and(|live| live.run.startable(entry.step))
+            };
+            let durable = self.durable;
+            let (entry, class) = match self.schedule.take(lane, durable, false, live) {
+                Some(found) => found,
+                None => self.schedule.take(lane, durable, true, live)?,
+            };
+            let Some(token) = self.tokens.next() else {
+                self.schedule.release(class);
+                self.failed = Some("no more fencing tokens: open the engine again".to_owned());
+                return None;
+            };
+            let ticket = Ticket { run: entry.run, step: entry.step, token, class, lane };
+            let wary = self.runs[entry.run as usize].as_ref().is_some_and(|live| live.run.is_wary(entry.step));
+            if self.handle(entry.run, Command::Lease { step: entry.step, token }).is_err() {
+                self.schedule.release(class);
+                continue;
+            }
+            self.in_flight.insert(token, lane);
+            self.async_running += usize::from(lane == 1);
+            let gate = if wary { self.batch } else { entry.gate };
+            let live = self.runs[entry.run as usize].as_ref().expect("it was live above");
+            let task = live.run.task(entry.step).expect("only tasks are offered");
+            let view = View::of(&live.values, &live.run, entry.step);
+            let mut arguments = Vec::with_capacity(64);
+            let bound = bind_arguments(&view, &task.args, &task.kwargs, &mut arguments);
+            let job = Job {
+                ticket,
+                run: live.run.id,
+                task: live.run.program.tasks[task.task as usize].clone(),
+                arguments,
+                attempt: live.run.attempts_of(entry.step),
+                gate,
+            };
+            match bound {
+                Ok(()) => return Some(job),
+                Err(message) => {
+                    let error = Failure::new("EXPRESSION_FAILED", message);
+                    self.finish(&ticket, Outcome::Failed { error, retriable: false });
+                }
+            }
+        }
+    }
+
+    /// Records the outcome of an attempt; that of a superseded one is dropped.
+    pub(crate) fn finish(&mut self, ticket: &Ticket, outcome: Outcome) {
+        if matches!(outcome, Outcome::Later) {
+            return;
+        }
+        if self.in_flight.remove(&ticket.token).is_none() {
+            return;
+        }
+        self.stopped.remove(&ticket.token);
+        self.async_running -= usize::from(ticket.lane == 1);
+        self.schedule.release(ticket.class);
+        self.news += 1;
+        let Ticket { run: index, step, token, .. } = *ticket;
+        let command = match outcome {
+            Outcome::Later => return,
+            Outcome::Failed { error, retriable } => Command::Fail { step, token, error, retriable },
+            Outcome::Done(bytes) => self.completion(index, step, token, bytes),
+        };
+        // Refused results are those of attempts that no longer count.
+        let _ = self.handle(index, command);
+    }
+
+    fn completion(&mut self, index: u32, step: Step, token: Token, bytes: Vec<u8>) -> Command {
+        let fail = |code: &str, message: String| Command::Fail {
+            step,
+            token,
+            error: Failure::new(code, message),
+            retriable: false,
+        };
+        if bytes.len() > self.settings.max_value {
+            let message = format!(
+                "the result has {} bytes and {} are allowed; store it in a file and return its path",
+                bytes.len(),
+                self.settings.max_value
+            );
+            return fail("RESULT_TOO_LARGE", message);
+        }
+        let mut found = Vec::new();
+        if let Some(Some(live)) = self.runs.get(index as usize)
+            && let Some(task) = live.run.task(step)
+        {
+            for (name, bind) in &task.set {
+                let mut out = Vec::new();
+                let view = View::of(&live.values, &live.run, step).with_result(&bytes);
+                if let Err(message) = view.write(bind, &mut out) {
+                    return fail("EXPRESSION_FAILED", message);
+                }
+                found.push((name.clone(), out));
+            }
+        }
+        let set = found.into_iter().map(|(name, out)| (name, self.value(index, out))).collect();
+        Command::Complete { step, token, value: self.value(index, bytes), set }
+    }
+
+    pub(crate) fn gathered(&self) -> bool {
+        !self.dirty.is_empty() || !self.taken.is_empty() || !self.definitions.is_empty()
+    }
+
+    /// Closes the batch and hands it to the committer.
+    pub(crate) fn gather(&mut self) -> Gathered {
+        let mut parts = Vec::with_capacity(self.dirty.len());
+        for index in std::mem::take(&mut self.dirty) {
+            let Some(Some(live)) = self.runs.get_mut(index as usize) else { continue };
+            live.dirty = false;
+            let events = std::mem::take(&mut live.events);
+            let first = live.run.sequence() + 1 - events.len() as u64;
+            let row = std::mem::take(&mut live.stale_row).then(|| row(&live.run));
+            let ended = live.run.state().is_terminal();
+            parts.push(Part { index, run: live.run.id, first, events, row, link: live.link.take(), ended });
+        }
+        let number = self.batch;
+        self.batch += 1;
+        Gathered {
+            number,
+            runs: parts,
+            definitions: std::mem::take(&mut self.definitions),
+            blobs: std::mem::take(&mut self.blobs),
+            taken: std::mem::take(&mut self.taken),
+        }
+    }
+
+    /// A commit is done: what waited for it goes on, and ended runs are let go.
+    pub(crate) fn committed(&mut self, number: u64, ended: &[u32]) {
+        self.durable = number;
+        self.news += 1;
+        for &index in ended {
+            let Some(live) = self.runs[index as usize].take() else { continue };
+            if let Some(at) = live.wake {
+                self.timers.remove(&(at, index));
+            }
+            let id = live.run.id;
+            self.by_id.remove(&id);
+            self.done.insert(id, ended_of(&live.run, &live.values));
+            self.order.push_back(id);
+            if self.order.len() > REMEMBERED
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.done.remove(&oldest);
+            }
+        }
+    }
+
+    /// Lets everything happen that is due; says when the next thing is.
+    pub(crate) fn tick(&mut self) -> Option<Micros> {
+        loop {
+            let &(at, index) = self.timers.first()?;
+            if at > now() {
+                return Some(at);
+            }
+            let before = self.timers.len();
+            // A tick of a live run can't be refused.
+            let _ = self.handle(index, Command::Tick);
+            // A paused run has timers that must not fire now.
+            if self.timers.len() == before && self.timers.first() == Some(&(at, index)) {
+                self.timers.remove(&(at, index));
+                if let Some(Some(live)) = self.runs.get_mut(index as usize) {
+                    live.wake = None;
+                }
+            }
+        }
+    }
+}
+
+impl Gathered {
+    pub(crate) fn batch(&mut self, links: &mut HashMap<RunId, Link>) -> Batch {
+        let mut appends = Vec::with_capacity(self.runs.len());
+        for part in &mut self.runs {
+            let previous = part.link.or_else(|| links.get(&part.run).copied()).unwrap_or_default();
+            let (record, link) = ferroflow_journal::codec::encode(&previous, part.first, &part.events);
+            if part.ended {
+                links.remove(&part.run);
+            } else {
+                links.insert(part.run, link);
+            }
+            appends.push(Append { run: part.run, first: part.first, record, link, row: part.row.take() });
+        }
+        Batch {
+            appends,
+            definitions: std::mem::take(&mut self.definitions),
+            taken: std::mem::take(&mut self.taken),
+        }
+    }
+}
+
+/// What has come of a run.
+pub(crate) fn ended_of(run: &Run, values: &Values) -> Ended {
+    let head = run.head();
+    Ended {
+        state: run.state(),
+        degraded: head.degraded,
+        result: if run.state() == RunState::Completed { values.result(run) } else { vec![0xc0] },
+        error: head
+            .error
+            .as_ref()
+            .map(|(step, error)| (step.map_or_else(String::new, |step| run.path(step)), error.clone())),
+        reason: head.reason.as_deref().map(str::to_owned),
+    }
+}
+
+/// How the list of runs shows a run.
+pub(crate) fn row(run: &Run) -> RunRow {
+    let head = run.head();
+    RunRow {
+        id: run.id,
+        workflow: run.program.name.clone(),
+        version: run.program.version.clone(),
+        state: run.state().name().to_owned(),
+        degraded: head.degraded,
+        priority: head.priority,
+        correlation: head.correlation.as_deref().map(str::to_owned),
+        digest: head.digest,
+        created: head.created,
+        started: head.started,
+        ended: head.ended,
+        error: head.error.as_ref().map(|(_, error)| format!("{}: {}", error.code, error.message)),
+    }
+}
+
+fn bind_arguments(
+    view: &View<'_>,
+    args: &[Bind],
+    kwargs: &[(Arc<str>, Bind)],
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    const SURE: &str = "memory takes what is written";
+    rmp::encode::write_array_len(out, args.len() as u32 + 1).expect(SURE);
+    for (at, bind) in args.iter().enumerate() {
+        view.write(bind, out).map_err(|message| format!("argument {at}: {message}"))?;
+    }
+    rmp::encode::write_map_len(out, kwargs.len() as u32).expect(SURE);
+    for (name, bind) in kwargs {
+        rmp::encode::write_str(out, name).expect(SURE);
+        view.write(bind, out).map_err(|message| format!("argument {name:?}: {message}"))?;
+    }
+    Ok(())
+}
+
+enum Found {
+    Chosen(Option<u32>),
+    Looped(bool, Vec<u8>),
+    Expanded(u32, Vec<u8>),
+    Entered(Vec<u8>),
+    Computed(Vec<u8>),
+    Slept(Micros),
+}
+
+/// What the bindings of a composite come to.
+fn evaluate(run: &Run, values: &Values, step: Step) -> Result<Found, String> {
+    let program: &Program = &run.program;
+    let place = run.place(step);
+    let view = || View::of(values, run, step);
+    let plain = |bind: &Bind| {
+        let mut out = Vec::new();
+        view().write(bind, &mut out).map(|()| out)
+    };
+    Ok(match &program.blocks[place.block as usize].nodes[place.node as usize].kind {
+        Kind::Compute(bind) => Found::Computed(plain(bind)?),
+        Kind::Scope { inputs, .. } => Found::Entered(plain(inputs)?),
+        Kind::Choice { branches, .. } => {
+            for (at, (condition, _)) in branches.iter().enumerate() {
+                if view().holds(condition)? {
+                    return Ok(Found::Chosen(Some(at as u32)));
+                }
+            }
+            Found::Chosen(None)
+        }
+        Kind::Loop { init, condition, .. } => {
+            let state = match values.body_result(run, step) {
+                Some(state) => state,
+                None => plain(init)?,
+            };
+            let again = view().inside(step, &state).holds(condition)?;
+            Found::Looped(again, state)
+        }
+        Kind::Each { items, .. } => {
+            let items = plain(items)?;
+            match value::item(&items, 0) {
+                Ok((Item::List(count), _)) => Found::Expanded(count, items),
+                Ok((other, _)) => return Err(format!("`each` needs a list, and this is {}", other.kind())),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Kind::Sleep(duration) => {
+            let duration = plain(duration)?;
+            let micros = match value::item(&duration, 0) {
+                Ok((Item::Int(seconds), _)) => units::seconds_to_micros(seconds as f64),
+                Ok((Item::Float(seconds), _)) => units::seconds_to_micros(seconds),
+                Ok((Item::Str(text), _)) => units::parse_duration(text),
+                Ok((other, _)) => Err(format!("a duration is seconds or a text, and this is {}", other.kind())),
+                Err(error) => Err(error.to_string()),
+            };
+            Found::Slept(micros?)
+        }
+        _ => return Err("this step asks nothing".to_owned()),
+    })
+}

@@ -1,0 +1,605 @@
+//! The engine as its users see it: start runs, wait for them, command them; and its threads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ferroflow_define::algebra::compile::Program;
+use ferroflow_define::algebra::read::accepts;
+use ferroflow_define::value;
+use ferroflow_define::{Definition, Problem};
+use ferroflow_engine::event::What;
+use ferroflow_engine::ids::Value;
+use ferroflow_engine::{Command, Failure, Micros, Refusal, Run, RunId, RunState};
+use ferroflow_journal::{Filter, Reader, RunRow, Store, StoreError, store};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::core::{Core, Durability, Ended, Job, Settings, Ticket, ended_of, now};
+use crate::values::Values;
+
+/// How often other processes' commands are looked for.
+const INBOX: Duration = Duration::from_millis(50);
+
+/// What became of a body.
+#[derive(Debug)]
+pub enum Outcome {
+    /// MessagePack of the result.
+    Done(Vec<u8>),
+    Failed { error: Failure, retriable: bool },
+    /// It is under way; `Engine::finish` reports it.
+    Later,
+}
+
+/// Runs bodies. The engine calls it without holding its lock.
+pub trait Executor {
+    fn run(&mut self, job: Job) -> Outcome;
+    /// Waits by calling `wait`; whatever the thread holds on to is let go meanwhile.
+    fn idle(&mut self, wait: &mut (dyn FnMut() + Send));
+    /// Attempts that were superseded while their asynchronous bodies run.
+    fn cancel(&mut self, tokens: &[u64]);
+}
+
+/// What to run.
+pub struct Request {
+    pub program: Arc<Program>,
+    /// The definition object, and its BLAKE3 hash.
+    pub object: Arc<[u8]>,
+    pub digest: [u8; 32],
+    /// For each task of the program: 0 for threads, 1 for the event loop.
+    pub lanes: Vec<u8>,
+    /// MessagePack of an object.
+    pub input: Vec<u8>,
+    pub priority: u8,
+    pub timeout: Option<Micros>,
+    pub correlation: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("there is no run {0}")]
+    NoRun(RunId),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("{0}")]
+    Input(String),
+    #[error("the definition does not fit this engine")]
+    Problems(Vec<Problem>),
+    #[error("the engine is closed")]
+    Closed,
+    #[error("the engine has stopped: {0}")]
+    Halted(String),
+}
+
+struct Shared {
+    core: Mutex<Core>,
+    /// There may be work for a worker.
+    work: Condvar,
+    /// There may be something to commit.
+    write: Condvar,
+    /// A commit is done, or a run has ended.
+    done: Condvar,
+    /// The next timer may be another one.
+    timer: Condvar,
+}
+
+pub struct Engine {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    reader: Mutex<Box<dyn Reader>>,
+}
+
+impl Engine {
+    pub fn open(mut store: Box<dyn Store>, settings: Settings) -> Result<Self, StoreError> {
+        let tokens = store.reserve()?;
+        let reader = store.reader()?;
+        let shared = Arc::new(Shared {
+            core: Mutex::new(Core::new(settings, tokens)),
+            work: Condvar::new(),
+            write: Condvar::new(),
+            done: Condvar::new(),
+            timer: Condvar::new(),
+        });
+        let writer = Arc::clone(&shared);
+        let timer = Arc::clone(&shared);
+        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| StoreError::Io {
+                path: Default::default(),
+                message: format!("can't start a thread: {error}"),
+            })
+        };
+        let threads = vec![
+            spawn("ferroflow-commit", Box::new(move || commit(&writer, store)))?,
+            spawn("ferroflow-timer", Box::new(move || time(&timer)))?,
+        ];
+        Ok(Self { shared, threads: Mutex::new(threads), reader: Mutex::new(reader) })
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.shared.core.lock()
+    }
+
+    /// Starts a run; under `strict` it returns once the run is on disk.
+    pub fn start(&self, request: Request) -> Result<RunId, EngineError> {
+        let input = complete_input(&request.program, &request.input).map_err(EngineError::Input)?;
+        let id = RunId(*uuid::Uuid::now_v7().as_bytes());
+        let run = Run::new(id, request.program.clone());
+        let mut core = self.core();
+        usable(&core)?;
+        let index = core.admit(run, Values::default(), &request.lanes, None).map_err(EngineError::Problems)?;
+        core.define(request.digest, &request.object);
+        let input = core.value(index, input);
+        let created = What::RunCreated {
+            workflow: request.program.name.as_str().into(),
+            version: request.program.version.as_str().into(),
+            digest: request.digest,
+            flags: ferroflow_engine::decide::FLAGS,
+            // The half of the id that is random.
+            seed: uuid::Uuid::from_bytes(id.0).as_u64_pair().1,
+            priority: request.priority,
+            timeout: request.timeout.or(request.program.timeout),
+            correlation: request.correlation.as_deref().map(Into::into),
+            input,
+        };
+        core.change(index, |live, now| {
+            let mut events = Vec::new();
+            live.run.create(created, now, &mut events)?;
+            live.append(events);
+            Ok(())
+        })?;
+        core.handle(index, Command::Start)?;
+        self.settle(core)?;
+        Ok(id)
+    }
+
+    /// Wakes whoever has something to do now, and waits for the commit if that was promised.
+    fn settle(&self, mut core: MutexGuard<'_, Core>) -> Result<(), EngineError> {
+        let number = core.batch;
+        self.wake();
+        if core.settings.durability == Durability::Strict && core.gathered() {
+            while core.durable < number && core.failed.is_none() {
+                self.shared.done.wait(&mut core);
+            }
+            if let Some(message) = &core.failed {
+                return Err(EngineError::Halted(message.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn wake(&self) {
+        self.shared.write.notify_one();
+        self.shared.work.notify_all();
+        self.shared.timer.notify_one();
+    }
+
+    /// Runs that had not ended when the database was last used, with the tasks they need.
+    pub fn unfinished(&self) -> Result<Vec<(RunRow, Vec<Arc<str>>)>, EngineError> {
+        let states = ["created", "running", "paused"].map(str::to_owned).to_vec();
+        let filter = Filter { states, limit: usize::MAX >> 1, ..Filter::default() };
+        let mut reader = self.reader.lock();
+        let mut found = Vec::new();
+        let mut programs: HashMap<[u8; 32], Arc<Program>> = HashMap::new();
+        for row in reader.runs(&filter)?.into_iter().rev() {
+            if self.core().by_id.contains_key(&row.id) {
+                continue;
+            }
+            let program = match programs.get(&row.digest) {
+                Some(program) => program.clone(),
+                None => {
+                    let program = load_program(&mut **reader, &row)?;
+                    programs.insert(row.digest, program.clone());
+                    program
+                }
+            };
+            found.push((row, program.tasks.clone()));
+        }
+        Ok(found)
+    }
+
+    /// Takes a run up again where its journal ends.
+    pub fn recover(&self, row: &RunRow, lanes: impl Fn(&[Arc<str>]) -> Vec<u8>) -> Result<(), EngineError> {
+        let mut reader = self.reader.lock();
+        let (run, values, link) = rebuild(&mut **reader, row)?;
+        drop(reader);
+        if run.state().is_terminal() {
+            return Ok(());
+        }
+        let mut core = self.core();
+        usable(&core)?;
+        let created = run.state() == RunState::Created;
+        let lanes = lanes(&run.program.tasks);
+        let index = core.admit(run, values, &lanes, Some(link)).map_err(EngineError::Problems)?;
+        core.handle(index, if created { Command::Start } else { Command::Recover })?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Carries a command to a run and waits until it is on disk, if that was promised.
+    pub fn command(&self, run: RunId, command: Command) -> Result<(), EngineError> {
+        let mut core = self.core();
+        usable(&core)?;
+        let Some(&index) = core.by_id.get(&run) else {
+            let known = core.done.get(&run).map(|ended| ended.state);
+            drop(core);
+            let state = match known {
+                Some(state) => state,
+                None => self.ended(run)?.state,
+            };
+            return Err(Refusal::WrongState { state, action: "take commands" }.into());
+        };
+        core.handle(index, command)?;
+        self.settle(core)
+    }
+
+    pub fn signal(&self, run: RunId, name: &str, bytes: Vec<u8>) -> Result<(), EngineError> {
+        let value = {
+            let mut core = self.core();
+            let index = core.by_id.get(&run).copied().unwrap_or(u32::MAX);
+            core.value(index, bytes)
+        };
+        self.command(run, Command::Signal { name: name.into(), value })
+    }
+
+    /// Waits until a run has ended; `None` if that did not happen in time.
+    pub fn wait(&self, run: RunId, timeout: Option<Duration>) -> Result<Option<Ended>, EngineError> {
+        let until = timeout.map(|timeout| Instant::now() + timeout);
+        let mut core = self.core();
+        loop {
+            if let Some(ended) = core.done.get(&run) {
+                return Ok(Some(ended.clone()));
+            }
+            if !core.by_id.contains_key(&run) {
+                drop(core);
+                return self.ended(run).map(Some);
+            }
+            if let Some(message) = &core.failed {
+                return Err(EngineError::Halted(message.clone()));
+            }
+            if core.stopping {
+                return Err(EngineError::Closed);
+            }
+            match until {
+                None => self.shared.done.wait(&mut core),
+                Some(until) => {
+                    if self.shared.done.wait_until(&mut core, until).timed_out() {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// How a run ended, from the journal.
+    fn ended(&self, run: RunId) -> Result<Ended, EngineError> {
+        let mut reader = self.reader.lock();
+        let row = find(&mut **reader, run)?;
+        let (run, values, _) = rebuild(&mut **reader, &row)?;
+        Ok(ended_of(&run, &values))
+    }
+
+    /// The state of a run, and how many of its steps are in which state.
+    pub fn status(&self, run: RunId) -> Result<RunState, EngineError> {
+        let core = self.core();
+        if let Some(&index) = core.by_id.get(&run)
+            && let Some(Some(live)) = core.runs.get(index as usize)
+        {
+            return Ok(live.run.state());
+        }
+        if let Some(ended) = core.done.get(&run) {
+            return Ok(ended.state);
+        }
+        drop(core);
+        let row = find(&mut **self.reader.lock(), run)?;
+        Ok(RunState::parse(&row.state).unwrap_or(RunState::Blocked))
+    }
+
+    /// Something to read the journal with. What is not committed yet is not in it.
+    pub fn with_reader<T>(&self, read: impl FnOnce(&mut dyn Reader) -> T) -> T {
+        read(&mut **self.reader.lock())
+    }
+
+    pub fn progress(&self, ticket: &Ticket, percent: f64, message: &str) -> bool {
+        let mut core = self.core();
+        let Ticket { run, step, token, .. } = *ticket;
+        let told = core.handle(run, Command::Progress { step, token, percent, message: message.into() }).is_ok();
+        self.shared.write.notify_one();
+        told && !core.stopped.contains(&token)
+    }
+
+    /// Whether an attempt was superseded, cancelled or timed out while its body runs.
+    pub fn is_stopped(&self, ticket: &Ticket) -> bool {
+        self.core().stopped.contains(&ticket.token)
+    }
+
+    /// Reports a body that said `Outcome::Later`.
+    pub fn finish(&self, ticket: &Ticket, outcome: Outcome) {
+        self.core().finish(ticket, outcome);
+        self.wake();
+    }
+
+    /// Runs steps of a lane until the engine stops.
+    pub fn work(&self, lane: u8, executor: &mut dyn Executor) {
+        let mut done: Option<(Ticket, Outcome)> = None;
+        loop {
+            let mut core = self.core();
+            let news = core.news;
+            if let Some((ticket, outcome)) = done.take() {
+                core.finish(&ticket, outcome);
+            }
+            let job = core.next(lane);
+            let offered = core.news > news + 1;
+            let timers = !core.timers.is_empty();
+            let cancels = if lane == 1 { std::mem::take(&mut core.to_cancel) } else { Vec::new() };
+            if core.gathered() {
+                self.shared.write.notify_one();
+            }
+            let (seen, over) = (core.news, core.stopping || core.failed.is_some());
+            let gated = job.as_ref().is_some_and(|job| job.gate > core.durable);
+            drop(core);
+            if offered {
+                self.shared.work.notify_all();
+            }
+            if timers {
+                self.shared.timer.notify_one();
+            }
+            if !cancels.is_empty() {
+                executor.cancel(&cancels);
+            }
+            let Some(job) = job else {
+                if over {
+                    return;
+                }
+                let shared = &self.shared;
+                executor.idle(&mut || {
+                    let mut core = shared.core.lock();
+                    while core.news == seen && !core.stopping && core.failed.is_none() {
+                        shared.work.wait(&mut core);
+                    }
+                });
+                continue;
+            };
+            if gated {
+                let mut go = false;
+                let shared = &self.shared;
+                executor.idle(&mut || {
+                    let mut core = shared.core.lock();
+                    while core.durable < job.gate && core.failed.is_none() {
+                        shared.done.wait(&mut core);
+                    }
+                    go = core.failed.is_none();
+                });
+                if !go {
+                    return;
+                }
+            }
+            let ticket = job.ticket;
+            done = Some((ticket, executor.run(job)));
+        }
+    }
+
+    /// Takes no new steps, commits what has happened, and leaves unfinished runs for the next
+    /// engine. Bodies that are running end, or are superseded when their run is taken up again.
+    pub fn stop(&self) {
+        self.core().stopping = true;
+        self.wake();
+        self.shared.done.notify_all();
+    }
+
+    /// Waits for the engine's own threads after `stop`, once the workers are gone.
+    pub fn join(&self) {
+        {
+            let mut core = self.core();
+            core.stopping = true;
+            core.closing = true;
+        }
+        self.wake();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            let _ = thread.join();
+        }
+        self.shared.done.notify_all();
+    }
+
+    /// Why the engine has stopped by itself, if it has.
+    pub fn failure(&self) -> Option<String> {
+        self.core().failed.clone()
+    }
+}
+
+fn usable(core: &Core) -> Result<(), EngineError> {
+    match &core.failed {
+        Some(message) => Err(EngineError::Halted(message.clone())),
+        None if core.stopping => Err(EngineError::Closed),
+        None => Ok(()),
+    }
+}
+
+/// The committing thread: one commit at a time, each with all that came meanwhile.
+fn commit(shared: &Shared, mut store: Box<dyn Store>) {
+    let mut links = HashMap::new();
+    let mut looked = Instant::now() - INBOX;
+    loop {
+        let mut core = shared.core.lock();
+        while !core.gathered() {
+            if core.closing || core.failed.is_some() {
+                return;
+            }
+            shared.write.wait_for(&mut core, INBOX);
+            if looked.elapsed() >= INBOX {
+                drop(core);
+                looked = Instant::now();
+                match store.inbox() {
+                    Ok(commands) => {
+                        core = shared.core.lock();
+                        for command in commands {
+                            carry_out(&mut core, command);
+                        }
+                        shared.work.notify_all();
+                    }
+                    Err(error) => {
+                        halt(shared, &error.to_string());
+                        return;
+                    }
+                }
+            }
+        }
+        let mut gathered = core.gather();
+        drop(core);
+        let committed = gathered
+            .blobs
+            .iter()
+            .try_for_each(|(hash, bytes)| store.put_blob(hash, bytes))
+            .and_then(|()| store.commit(&gathered.batch(&mut links)));
+        match committed {
+            Ok(()) => {
+                let ended: Vec<u32> = gathered.runs.iter().filter(|it| it.ended).map(|it| it.index).collect();
+                shared.core.lock().committed(gathered.number, &ended);
+                shared.done.notify_all();
+                shared.work.notify_all();
+            }
+            Err(error) => {
+                // The state in memory is ahead of the disk now, and nothing can bring it back:
+                // nobody is told of anything any more, and a new engine starts from the disk.
+                halt(shared, &error.to_string());
+                return;
+            }
+        }
+    }
+}
+
+fn halt(shared: &Shared, message: &str) {
+    shared.core.lock().failed = Some(message.to_owned());
+    shared.done.notify_all();
+    shared.work.notify_all();
+    shared.timer.notify_all();
+}
+
+/// A command from another process. One that can't be carried out is dropped: its sender looks.
+fn carry_out(core: &mut Core, command: ferroflow_journal::Inbox) {
+    let Some(&index) = core.by_id.get(&command.run) else { return };
+    let reason = || Arc::from(String::from_utf8_lossy(&command.payload).as_ref());
+    let decoded = match command.command.split_once(':') {
+        Some(("signal", name)) => {
+            let well_formed = value::skip(&command.payload, 0) == Ok(command.payload.len());
+            let bytes = if well_formed { command.payload.clone() } else { vec![0xc0] };
+            Some(Command::Signal { name: name.into(), value: core.value(index, bytes) })
+        }
+        _ => match &*command.command {
+            "cancel" => Some(Command::Cancel { reason: reason() }),
+            "pause" => Some(Command::Pause { reason: reason() }),
+            "resume" => Some(Command::Resume),
+            _ => None,
+        },
+    };
+    if let Some(decoded) = decoded {
+        let _ = core.handle(index, decoded);
+    }
+    core.taken.push(command.id);
+}
+
+/// The timer thread.
+fn time(shared: &Shared) {
+    let mut core = shared.core.lock();
+    loop {
+        if core.stopping || core.failed.is_some() {
+            return;
+        }
+        let next = core.tick();
+        if core.gathered() {
+            shared.write.notify_one();
+            shared.work.notify_all();
+        }
+        match next {
+            None => shared.timer.wait(&mut core),
+            Some(at) => {
+                let rest = Duration::from_micros((at - now()).max(0) as u64);
+                shared.timer.wait_for(&mut core, rest);
+            }
+        }
+    }
+}
+
+/// The inputs with defaults filled in, or what is wrong with them.
+fn complete_input(program: &Program, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let given = value::entries(bytes).map_err(|error| error.to_string())?;
+    let given = given.ok_or("inputs are given as an object")?;
+    let mut wrong = Vec::new();
+    for (name, _) in &given {
+        if !program.inputs.iter().any(|input| input.name == *name) {
+            let known: Vec<&str> = program.inputs.iter().map(|input| &*input.name).collect();
+            wrong.push(format!("there is no input {name:?}; the inputs are {known:?}"));
+        }
+    }
+    let mut out = Vec::new();
+    rmp::encode::write_map_len(&mut out, program.inputs.len() as u32).expect("memory takes what is written");
+    for input in &program.inputs {
+        let found = given.iter().find(|(name, _)| *name == input.name).map(|&(_, bytes)| bytes);
+        match found.or(input.default.as_deref()) {
+            Some(bytes) if accepts(&input.kind, bytes) => {
+                rmp::encode::write_str(&mut out, &input.name).expect("memory takes what is written");
+                out.extend_from_slice(bytes);
+            }
+            Some(bytes) => {
+                let kind = value::item(bytes, 0).map_or("nothing", |(item, _)| item.kind());
+                wrong.push(format!("input {:?} is {kind}, and it has to be {}", input.name, input.kind));
+            }
+            None => wrong.push(format!("input {:?} is missing", input.name)),
+        }
+    }
+    if wrong.is_empty() { Ok(out) } else { Err(wrong.join("; ")) }
+}
+
+pub(crate) fn find(reader: &mut dyn Reader, run: RunId) -> Result<RunRow, EngineError> {
+    // The run just before the next id: the list is sorted by id.
+    let next = RunId((u128::from_be_bytes(run.0).saturating_add(1)).to_be_bytes());
+    let filter = Filter { before: Some(next), limit: 1, ..Filter::default() };
+    reader.runs(&filter)?.into_iter().find(|row| row.id == run).ok_or(EngineError::NoRun(run))
+}
+
+pub(crate) fn load_program(reader: &mut dyn Reader, row: &RunRow) -> Result<Arc<Program>, EngineError> {
+    let object = reader.definition(&row.digest)?.ok_or_else(|| StoreError::Corrupt {
+        path: Default::default(),
+        message: format!("the definition of workflow {:?} is not in the database", row.workflow),
+    })?;
+    let definition = Definition::read(&object).map_err(EngineError::Problems)?;
+    Program::compile(&definition).map(Arc::new).map_err(EngineError::Problems)
+}
+
+pub(crate) fn rebuild(
+    reader: &mut dyn Reader,
+    row: &RunRow,
+) -> Result<(Run, Values, ferroflow_journal::codec::Link), EngineError> {
+    let program = load_program(reader, row)?;
+    let (events, link) = store::events(reader, row.id)?;
+    let mut run = Run::new(row.id, program);
+    let mut values = Values::default();
+    for event in &events {
+        if let Some(Value::Blob { hash, .. }) = value_in(&event.what) {
+            let bytes = reader.blob(hash)?.ok_or_else(|| StoreError::Corrupt {
+                path: Default::default(),
+                message: format!("a value of run {} is not among the blobs", row.id),
+            })?;
+            values.blob(*hash, bytes.into());
+        }
+        run.apply(event).map_err(Refusal::from)?;
+        values.observe(&event.what, event.at);
+    }
+    run.out = Default::default();
+    Ok((run, values, link))
+}
+
+fn value_in(what: &What) -> Option<&Value> {
+    match what {
+        What::RunCreated { input: value, .. }
+        | What::StepCompleted { value, .. }
+        | What::Looped { state: value, .. }
+        | What::Expanded { items: value, .. }
+        | What::Entered { inputs: value, .. }
+        | What::Computed { value, .. }
+        | What::SignalReceived { value, .. }
+        | What::VariableSet { value, .. } => Some(value),
+        _ => None,
+    }
+}
