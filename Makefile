@@ -55,8 +55,8 @@ $(VENV)/.extension: $(VENV)/.tools $(RUST_SOURCES)
 # ------------------------------------------------------------------------------------------- run
 
 .PHONY: demo
-demo: setup ## Set everything up and show the command line
-	$(BIN)/ferroflow --help
+demo: setup ## Set everything up and run a real workflow to its end
+	$(BIN)/ferroflow demo
 
 # ------------------------------------------------------------------------------------------ test
 

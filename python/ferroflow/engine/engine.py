@@ -121,6 +121,7 @@ class Engine:
             async_limit,
             size(max_value),
         )
+        self.workers = threads
         self._bodies = Bodies(self._core)
         self._closing = threading.Lock()
         self._closed = False

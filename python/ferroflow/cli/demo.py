@@ -1,0 +1,246 @@
+"""The demonstration: model selection on scikit-learn's handwritten digits.
+
+Three preprocessors, four estimators and five folds make 60 fits, each a durable step.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+
+import ferroflow as ff
+from ferroflow.cli.running import follow
+
+FOLDS = 5
+PREPROCESSORS = ("none", "standard", "pca")
+ESTIMATORS = ("nearest", "bayes", "logistic", "forest")
+
+
+@cache
+def _digits() -> Any:
+    from sklearn.datasets import load_digits
+
+    return load_digits()
+
+
+def _pipeline(preprocessor: str, estimator: str, seed: int) -> Any:
+    from sklearn.decomposition import PCA
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.naive_bayes import GaussianNB
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+    first = {
+        "none": FunctionTransformer(),
+        "standard": StandardScaler(),
+        "pca": PCA(n_components=24, random_state=seed),
+    }[preprocessor]
+    last = {
+        "nearest": KNeighborsClassifier(3),
+        "bayes": GaussianNB(var_smoothing=1e-2),
+        "logistic": LogisticRegression(max_iter=2000, C=0.1),
+        "forest": RandomForestClassifier(n_estimators=60, random_state=seed),
+    }[estimator]
+    return make_pipeline(first, last)
+
+
+@ff.task(name="demo.load")
+def load() -> dict[str, int]:
+    """Load the digits and count them."""
+    digits = _digits()
+    return {"samples": len(digits.target), "classes": len(digits.target_names)}
+
+
+@ff.task(name="demo.split")
+def split(data: dict[str, int], seed: int) -> dict[str, Any]:
+    """Hold out a quarter, and cut the rest into folds."""
+    from sklearn.model_selection import StratifiedKFold, train_test_split
+
+    target = _digits().target
+    train, held_out = train_test_split(
+        list(range(data["samples"])), test_size=0.25, random_state=seed, stratify=target
+    )
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(train, target[train])
+    return {
+        "train": [int(at) for at in train],
+        "held_out": [int(at) for at in held_out],
+        "folds": [[int(train[at]) for at in fold] for _, fold in folds],
+    }
+
+
+@ff.task(name="demo.candidates")
+def candidates() -> list[dict[str, str]]:
+    """List what to compare."""
+    return [{"preprocessor": p, "estimator": e} for p in PREPROCESSORS for e in ESTIMATORS]
+
+
+@ff.task(name="demo.fit_fold", cpu=1)
+def fit_fold(candidate: dict[str, str], parts: dict[str, Any], fold: int, seed: int) -> float:
+    """Fit a candidate without one fold and score it on that fold."""
+    if log := os.environ.get("FERROFLOW_DEMO_LOG"):
+        with Path(log).open("a") as file:
+            file.write(f"{candidate['preprocessor']}+{candidate['estimator']}#{fold}\n")
+    digits = _digits()
+    test = set(parts["folds"][fold])
+    train = [at for at in parts["train"] if at not in test]
+    model = _pipeline(candidate["preprocessor"], candidate["estimator"], seed)
+    model.fit(digits.data[train], digits.target[train])
+    held = sorted(test)
+    return float(model.score(digits.data[held], digits.target[held]))
+
+
+@ff.task(name="demo.compare")
+def compare(tried: list[dict[str, str]], scores: list[list[float]]) -> dict[str, Any]:
+    """Rank the candidates by their mean score."""
+    table = [
+        {**candidate, "mean": sum(row) / len(row), "worst": min(row)}
+        for candidate, row in zip(tried, scores, strict=True)
+    ]
+    table.sort(key=lambda row: (-float(row["mean"]), str(row)))
+    return {"table": table, "winner": table[0]}
+
+
+@ff.task(name="demo.refit", cpu=1)
+def refit(winner: dict[str, Any], parts: dict[str, Any], seed: int) -> float:
+    """Fit the winner on all but the held-out part and score it there."""
+    digits = _digits()
+    model = _pipeline(winner["preprocessor"], winner["estimator"], seed)
+    model.fit(digits.data[parts["train"]], digits.target[parts["train"]])
+    held = parts["held_out"]
+    return float(model.score(digits.data[held], digits.target[held]))
+
+
+@ff.workflow(name="digits")
+def digits(seed: int = 7) -> Any:
+    """Select a model for handwritten digits."""
+    parts = split(load(), seed)
+    tried = candidates()
+    scores = ff.each(
+        tried,
+        lambda candidate: ff.each(
+            list(range(FOLDS)), lambda fold: fit_fold(candidate, parts, fold, seed)
+        ),
+    )
+    compared: Any = compare(tried, scores)
+    held_out = refit(compared["winner"], parts, seed)
+    return {"table": compared["table"], "winner": compared["winner"], "held_out": held_out}
+
+
+def run(*, crash: bool, db: Path | None, die_after: int | None, workers: int | None) -> None:
+    """Run the demonstration."""
+    try:
+        import sklearn  # noqa: F401
+    except ImportError:
+        raise ff.FerroflowError("the demo needs scikit-learn: pip install 'ferroflow[ml]'") from None
+    if crash:
+        _crash(workers)
+        return
+    with tempfile.TemporaryDirectory(prefix="ferroflow-") as folder:
+        path = db or Path(folder) / "demo.db"
+        with ff.Engine(path, workers=workers) as engine:
+            handle = engine.start(digits)
+            if die_after is not None:
+                threading.Thread(target=_die, args=(handle, die_after), daemon=True).start()
+            follow(handle)
+            _print(handle, engine)
+
+
+def _folds_done(view: ff.RunView) -> set[str]:
+    return {s.path for s in view.steps if s.task == "demo.fit_fold" and s.state == "completed"}
+
+
+def _die(handle: ff.Handle[Any], after: int) -> None:
+    while len(_folds_done(handle.view())) < after:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _crash(workers: int | None) -> None:
+    """Kill a process half-way through the demonstration, then resume it here."""
+    half = len(PREPROCESSORS) * len(ESTIMATORS) * FOLDS // 2
+    with tempfile.TemporaryDirectory(prefix="ferroflow-") as folder:
+        path, log = Path(folder) / "demo.db", Path(folder) / "bodies.txt"
+        command = [sys.executable, "-m", "ferroflow.cli", "demo", "--db", str(path), "--die-after", str(half)]
+        if workers is not None:
+            command += ["--workers", str(workers)]
+        click.echo(f"1. a process runs the demo and kills itself after {half} of {2 * half} folds")
+        os.environ["FERROFLOW_DEMO_LOG"] = str(log)
+        ended = subprocess.run(command, stderr=subprocess.DEVNULL, check=False)  # noqa: S603
+        if ended.returncode != -signal.SIGKILL:
+            raise ff.FerroflowError(f"the process ended with {ended.returncode} instead of being killed")
+        before = log.read_text().splitlines()
+        with ff.Engine(path, workers=workers, resume=False) as engine:
+            run = engine.list()[0].id
+            done = _folds_done(engine.handle(run).view())
+            click.echo(f"2. it was killed: {len(done)} folds are on record, {len(before)} had begun")
+            engine.resume()
+            handle = engine.handle(run)
+            follow(handle)
+            _print(handle, engine)
+        again = log.read_text().splitlines()[len(before) :]
+        twice = set(again) & {_fold(path) for path in done}
+        click.echo(f"3. after the crash {len(again)} folds ran; finished ones that ran again: {len(twice)}")
+        if twice:
+            raise ff.FerroflowError(f"finished folds ran again: {sorted(twice)}")
+
+
+def _fold(path: str) -> str:
+    """Return what the log calls a fold: its candidate and number, from the step's path."""
+    outer, inner = (int(part.partition("[")[2].partition("]")[0]) for part in path.split("/")[:2])
+    preprocessor, estimator = PREPROCESSORS[outer // len(ESTIMATORS)], ESTIMATORS[outer % len(ESTIMATORS)]
+    return f"{preprocessor}+{estimator}#{inner}"
+
+
+def _print(handle: ff.Handle[Any], engine: ff.Engine) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    result = handle.result()
+    view = handle.view()
+    console = Console()
+    table = Table("preprocessor", "estimator", "mean", "worst fold", title="Model selection")
+    for row in result["table"]:
+        table.add_row(row["preprocessor"], row["estimator"], f"{row['mean']:.4f}", f"{row['worst']:.4f}")
+    console.print(table)
+    winner = result["winner"]
+    console.print(
+        f"winner: {winner['preprocessor']} + {winner['estimator']}, "
+        f"{result['held_out']:.4f} on the held-out part"
+    )
+    steps = [s for s in view.steps if s.kind == "task" and s.seconds is not None]
+    times = Table("task", "steps", "total", "longest", title="Time of the steps")
+    for task in dict.fromkeys(step.task or "" for step in steps):
+        seconds = [step.seconds or 0.0 for step in steps if step.task == task]
+        times.add_row(task, str(len(seconds)), f"{sum(seconds):.3f} s", f"{max(seconds):.3f} s")
+    console.print(times)
+    chain = _longest_chain(steps)
+    console.print(f"longest chain: {' -> '.join(step.path for step in chain)}")
+    busy, took = sum(step.seconds or 0.0 for step in steps), view.seconds or 1.0
+    console.print(
+        f"{len(steps)} steps in {took:.2f} s; {engine.workers} workers were busy "
+        f"{100 * busy / (took * engine.workers):.0f} % of the time"
+    )
+
+
+def _longest_chain(steps: list[ff.StepView]) -> list[ff.StepView]:
+    """Return the chain that ends last: before each step, the one that ended last before it began."""
+    at = max(steps, key=lambda step: step.ended or 0)
+    chain = [at]
+    while True:
+        before = [s for s in steps if s is not at and (s.ended or 0) <= (at.started or 0)]
+        if not before:
+            return chain[::-1]
+        at = max(before, key=lambda step: step.ended or 0)
+        chain.append(at)
