@@ -66,9 +66,9 @@ def main() -> None:
 @click.option("--workers", type=click.IntRange(1), default=None, help="Threads that run steps.")
 def demo(*, crash: bool, db: Path | None, die_after: int | None, workers: int | None) -> None:
     """Select a model for handwritten digits, with every fold a durable step."""
-    from ferroflow.cli import demo as it
+    from ferroflow.cli import digits
 
-    it.run(crash=crash, db=db, die_after=die_after, workers=workers)
+    digits.run(crash=crash, db=db, die_after=die_after, workers=workers)
 
 
 @main.command()

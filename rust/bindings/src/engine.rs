@@ -341,7 +341,8 @@ impl Engine {
         limit: usize,
     ) -> PyResult<Listing<'py>> {
         let filter = read::filter(workflow, states, correlation, since, until, before, limit)?;
-        read::listing(py, py.detach(|| self.live.with_reader(|reader| reader.runs(&filter))))
+        let found = py.detach(|| self.live.with_reader(|reader| reader.runs(&filter)));
+        read::listing(py, found.map_err(|failed| error(py, failed))?)
     }
 
     /// A run with its steps, as MessagePack.
@@ -353,6 +354,7 @@ impl Engine {
     /// The events of a run, as MessagePack.
     fn events<'py>(&self, py: Python<'py>, run: &str) -> PyResult<Bound<'py, PyBytes>> {
         let id = run_id(run)?;
-        read::events(py, py.detach(|| self.live.with_reader(|reader| ferroflow_journal::store::events(reader, id))))
+        let found = py.detach(|| self.live.with_reader(|reader| ferroflow_journal::store::events(reader, id)));
+        read::events(py, found.map_err(|failed| error(py, failed))?.0)
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use ferroflow_engine::event::Event;
-use ferroflow_journal::codec::{self, Link};
+use ferroflow_journal::codec;
 use ferroflow_journal::{Filter, Reader as _, RunRow, SqliteReader, StoreError};
 use ferroflow_live::{EngineError, Inspection};
 use pyo3::prelude::*;
@@ -28,9 +28,8 @@ pub(crate) fn filter(
     Ok(Filter { workflow, states, correlation, since, until, before, limit })
 }
 
-pub(crate) fn listing(py: Python<'_>, rows: Result<Vec<RunRow>, StoreError>) -> PyResult<Listing<'_>> {
-    rows.map_err(|failed| store_error(py, &failed))?
-        .into_iter()
+pub(crate) fn listing(py: Python<'_>, rows: Vec<RunRow>) -> PyResult<Listing<'_>> {
+    rows.into_iter()
         .map(|row| {
             let dict = PyDict::new(py);
             dict.set_item("id", row.id.to_string())?;
@@ -58,11 +57,8 @@ pub(crate) fn inspection(py: Python<'_>, found: Result<Inspection, EngineError>)
     packed(py, &found.map_err(|failed| error(py, failed))?)
 }
 
-pub(crate) fn events(
-    py: Python<'_>,
-    found: Result<(Vec<Event>, Link), StoreError>,
-) -> PyResult<Bound<'_, PyBytes>> {
-    packed(py, &found.map_err(|failed| store_error(py, &failed))?.0)
+pub(crate) fn events(py: Python<'_>, events: Vec<Event>) -> PyResult<Bound<'_, PyBytes>> {
+    packed(py, &events)
 }
 
 /// A view of a database for reading, whether an engine has it open or not.
@@ -99,7 +95,8 @@ impl Reader {
         limit: usize,
     ) -> PyResult<Listing<'py>> {
         let filter = filter(workflow, states, correlation, since, until, before, limit)?;
-        listing(py, py.detach(|| self.with(|reader| reader.runs(&filter))))
+        let found = py.detach(|| self.with(|reader| reader.runs(&filter)));
+        listing(py, found.map_err(|failed| store_error(py, &failed))?)
     }
 
     fn inspect<'py>(&self, py: Python<'py>, run: &str) -> PyResult<Bound<'py, PyBytes>> {
@@ -109,7 +106,8 @@ impl Reader {
 
     fn events<'py>(&self, py: Python<'py>, run: &str) -> PyResult<Bound<'py, PyBytes>> {
         let id = run_id(run)?;
-        events(py, py.detach(|| self.with(|reader| ferroflow_journal::store::events(reader, id))))
+        let found = py.detach(|| self.with(|reader| ferroflow_journal::store::events(reader, id)));
+        events(py, found.map_err(|failed| store_error(py, &failed))?.0)
     }
 
     /// Checks every record of a run: (records that are whole, what is wrong with the next one).

@@ -88,7 +88,8 @@ struct Shared {
 pub struct Engine {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    reader: Mutex<Box<dyn Reader>>,
+    /// None once the engine is closed.
+    reader: Mutex<Option<Box<dyn Reader>>>,
 }
 
 impl Engine {
@@ -114,7 +115,7 @@ impl Engine {
             spawn("ferroflow-commit", Box::new(move || commit(&writer, store)))?,
             spawn("ferroflow-timer", Box::new(move || time(&timer)))?,
         ];
-        Ok(Self { shared, threads: Mutex::new(threads), reader: Mutex::new(reader) })
+        Ok(Self { shared, threads: Mutex::new(threads), reader: Mutex::new(Some(reader)) })
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {
@@ -179,31 +180,30 @@ impl Engine {
     pub fn unfinished(&self) -> Result<Vec<(RunRow, Vec<Arc<str>>)>, EngineError> {
         let states = ["created", "running", "paused"].map(str::to_owned).to_vec();
         let filter = Filter { states, limit: usize::MAX >> 1, ..Filter::default() };
-        let mut reader = self.reader.lock();
-        let mut found = Vec::new();
-        let mut programs: HashMap<[u8; 32], Arc<Program>> = HashMap::new();
-        for row in reader.runs(&filter)?.into_iter().rev() {
-            if self.core().by_id.contains_key(&row.id) {
-                continue;
-            }
-            let program = match programs.get(&row.digest) {
-                Some(program) => program.clone(),
-                None => {
-                    let program = load_program(&mut **reader, &row)?;
-                    programs.insert(row.digest, program.clone());
-                    program
+        self.with_reader(|reader| {
+            let mut found = Vec::new();
+            let mut programs: HashMap<[u8; 32], Arc<Program>> = HashMap::new();
+            for row in reader.runs(&filter)?.into_iter().rev() {
+                if self.core().by_id.contains_key(&row.id) {
+                    continue;
                 }
-            };
-            found.push((row, program.tasks.clone()));
-        }
-        Ok(found)
+                let program = match programs.get(&row.digest) {
+                    Some(program) => program.clone(),
+                    None => {
+                        let program = load_program(reader, &row)?;
+                        programs.insert(row.digest, program.clone());
+                        program
+                    }
+                };
+                found.push((row, program.tasks.clone()));
+            }
+            Ok::<_, EngineError>(found)
+        })
     }
 
     /// Takes a run up again where its journal ends.
     pub fn recover(&self, row: &RunRow, lanes: impl Fn(&[Arc<str>]) -> Vec<u8>) -> Result<(), EngineError> {
-        let mut reader = self.reader.lock();
-        let (run, values, link) = rebuild(&mut **reader, row)?;
-        drop(reader);
+        let (run, values, link) = self.with_reader(|reader| rebuild(reader, row))?;
         if run.state().is_terminal() {
             return Ok(());
         }
@@ -274,10 +274,11 @@ impl Engine {
 
     /// How a run ended, from the journal.
     fn ended(&self, run: RunId) -> Result<Ended, EngineError> {
-        let mut reader = self.reader.lock();
-        let row = find(&mut **reader, run)?;
-        let (run, values, _) = rebuild(&mut **reader, &row)?;
-        Ok(ended_of(&run, &values))
+        self.with_reader(|reader| {
+            let row = find(reader, run)?;
+            let (run, values, _) = rebuild(reader, &row)?;
+            Ok::<_, EngineError>(ended_of(&run, &values))
+        })
     }
 
     /// The state of a run, and how many of its steps are in which state.
@@ -292,13 +293,22 @@ impl Engine {
             return Ok(ended.state);
         }
         drop(core);
-        let row = find(&mut **self.reader.lock(), run)?;
+        let row = self.with_reader(|reader| find(reader, run))?;
         Ok(RunState::parse(&row.state).unwrap_or(RunState::Blocked))
     }
 
     /// Something to read the journal with. What is not committed yet is not in it.
-    pub fn with_reader<T>(&self, read: impl FnOnce(&mut dyn Reader) -> T) -> T {
-        read(&mut **self.reader.lock())
+    pub fn with_reader<T, E: From<StoreError>>(
+        &self,
+        read: impl FnOnce(&mut dyn Reader) -> Result<T, E>,
+    ) -> Result<T, EngineError>
+    where
+        EngineError: From<E>,
+    {
+        match &mut *self.reader.lock() {
+            Some(reader) => Ok(read(&mut **reader)?),
+            None => Err(EngineError::Closed),
+        }
     }
 
     pub fn progress(&self, ticket: &Ticket, percent: f64, message: &str) -> bool {
@@ -399,6 +409,8 @@ impl Engine {
         for thread in std::mem::take(&mut *self.threads.lock()) {
             let _ = thread.join();
         }
+        // The last connection to close tidies the files up.
+        *self.reader.lock() = None;
         self.shared.done.notify_all();
     }
 

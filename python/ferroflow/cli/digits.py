@@ -225,8 +225,7 @@ def _print(handle: ff.Handle[Any], engine: ff.Engine) -> None:
         seconds = [step.seconds or 0.0 for step in steps if step.task == task]
         times.add_row(task, str(len(seconds)), f"{sum(seconds):.3f} s", f"{max(seconds):.3f} s")
     console.print(times)
-    chain = _longest_chain(steps)
-    console.print(f"longest chain: {' -> '.join(step.path for step in chain)}")
+    console.print(f"longest chain: {' -> '.join(_longest_chain(steps))}")
     busy, took = sum(step.seconds or 0.0 for step in steps), view.seconds or 1.0
     console.print(
         f"{len(steps)} steps in {took:.2f} s; {engine.workers} workers were busy "
@@ -234,13 +233,28 @@ def _print(handle: ff.Handle[Any], engine: ff.Engine) -> None:
     )
 
 
-def _longest_chain(steps: list[ff.StepView]) -> list[ff.StepView]:
-    """Return the chain that ends last: before each step, the one that ended last before it began."""
-    at = max(steps, key=lambda step: step.ended or 0)
-    chain = [at]
-    while True:
-        before = [s for s in steps if s is not at and (s.ended or 0) <= (at.started or 0)]
-        if not before:
-            return chain[::-1]
-        at = max(before, key=lambda step: step.ended or 0)
-        chain.append(at)
+def _longest_chain(steps: list[ff.StepView]) -> list[str]:
+    """Return the tasks of the chain of dependencies that takes longest, with their seconds."""
+    blocks = digits.program.blocks()
+    longest: dict[tuple[int, int], float] = {}
+
+    def weight(block: int, node: int) -> float:
+        """Return the longest time that a node took, in any of its copies."""
+        name, kind, _ = blocks[block][1][node]
+        if kind == "task":
+            took = [s.seconds or 0.0 for s in steps if s.path.rpartition("/")[2] == name]
+            return max(took, default=0.0)
+        inner = [at for at, (owner, _, _) in enumerate(blocks) if owner == (block, node)]
+        return max((chain(at)[0] for at in inner), default=0.0)
+
+    def chain(block: int) -> tuple[float, list[str]]:
+        _, nodes, edges = blocks[block]
+
+        def ending(node: int) -> tuple[float, list[str]]:
+            before = max((ending(a) for a, b in edges if b == node), default=(0.0, []))
+            took = longest.setdefault((block, node), weight(block, node))
+            return before[0] + took, [*before[1], f"{nodes[node][0]} ({took:.3f} s)"]
+
+        return max((ending(node) for node in range(len(nodes))), default=(0.0, []))
+
+    return chain(0)[1]

@@ -1,0 +1,185 @@
+"""Three ways to write a workflow, and what a Ref refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import ferroflow as ff
+
+
+@ff.task(name="d.load")
+def load(path: str) -> list[int]:
+    return [1, 2]
+
+
+@ff.task(name="d.clean")
+def clean(rows: list[int], strict: bool = True) -> list[int]:
+    return rows
+
+
+def test_a_task_called_outside_a_workflow_simply_runs() -> None:
+    assert load("x") == [1, 2]
+    assert load.fn("x") == [1, 2]
+
+
+@pytest.mark.req("P1.1")
+def test_tracing_operators_and_json_give_the_same_hash() -> None:
+    @ff.workflow(name="same")
+    def traced(path: str) -> Any:
+        return clean(load(path), strict=False)
+
+    rows = {"$": "steps[\"d.load\"]"}
+    written = ff.load({
+        "name": "same", "inputs": {"path": "str"},
+        "term": [
+            {"task": "d.load", "args": [{"$": "input.path"}]},
+            {"task": "d.clean", "args": [rows], "with": {"strict": False}},
+        ],
+    })  # fmt: skip
+    built = ff.Workflow.from_term(
+        "same",
+        load.term(ff.expr("input.path")) >> clean.term(ff.expr('steps["d.load"]'), strict=False),
+        inputs={"path": "str"},
+    )
+    assert traced.hash == written.hash == built.hash
+
+
+def test_operators_build_terms() -> None:
+    a, b, c = load.term("a"), load.term("b"), load.term("c")
+    assert (a >> b >> c).to_dict() == {"sequence": [a.to_dict(), b.to_dict(), c.to_dict()]}
+    assert (a & b).to_dict() == {"parallel": [a.to_dict(), b.to_dict()]}
+    assert a.timeout("1s").to_dict() == {"timeout": "1000000us", "do": a.to_dict()}
+    assert "catch" in a.on_error(b).to_dict()
+
+
+def test_a_ref_refuses_what_needs_its_value() -> None:
+    @ff.workflow
+    def flow(path: str) -> Any:
+        ref: Any = load(path)
+        with pytest.raises(TypeError, match=r"ff\.choose"):
+            bool(ref)
+        with pytest.raises(TypeError, match=r"ff\.each"):
+            iter(ref)
+        with pytest.raises(AttributeError, match=r"ref\['rows'\]"):
+            _ = ref.rows
+        with pytest.raises(TypeError, match=r"ff\.expr"):
+            _ = ref > 3
+        return ref[0]
+
+    assert flow.definition["result"] == {"$": 'steps["d.load"][0]'}
+
+
+def test_a_ref_can_not_leave_its_construct() -> None:
+    @ff.workflow
+    def flow(items: list) -> Any:  # type: ignore[type-arg]
+        kept: list[Any] = []
+
+        def body(item: Any) -> Any:
+            kept.append(load(item))
+            return kept[0]
+
+        ff.each(items, body)
+        return clean(kept[0])
+
+    with pytest.raises(ff.DefinitionError, match="can't leave it"):
+        _ = flow.definition
+
+
+def test_recursion_is_refused() -> None:
+    @ff.workflow
+    def flow(n: int) -> Any:
+        return flow(n)
+
+    with pytest.raises(ff.DefinitionError, match=r"ff\.loop"):
+        _ = flow.definition
+
+
+def test_a_workflow_is_not_called_like_a_function() -> None:
+    @ff.workflow
+    def flow() -> Any:
+        return load("x")
+
+    with pytest.raises(ff.FerroflowError, match=r"engine\.run"):
+        flow()
+
+
+def test_two_tasks_of_one_name_are_refused() -> None:
+    with pytest.raises(ff.DefinitionError, match="two tasks are called"):
+
+        @ff.task(name="d.load")
+        def other() -> None: ...
+
+
+def test_wrong_arguments_and_options_are_found_while_tracing() -> None:
+    @ff.workflow
+    def flow() -> Any:
+        return load(1, 2)  # type: ignore[call-arg, arg-type]
+
+    with pytest.raises(TypeError, match=r"d\.load"):
+        _ = flow.definition
+    with pytest.raises(TypeError, match="unknown options"):
+        load.options(retires=3)  # type: ignore[call-arg]
+
+
+@pytest.mark.req("P8.68")
+def test_options_are_written_in_standard_units() -> None:
+    step = load.options(timeout="1m", memory="2GiB", cpu=0.5, retry=ff.Retry(2, delay=0.5)).term("x").to_dict()
+    assert step["options"]["timeout"] == "60000000us"
+    assert step["options"]["resources"] == {"cpu": 0.5, "memory": 2 << 30}
+    assert step["options"]["retry"]["delay"] == "500000us"
+
+
+def test_definitions_obey_the_schema() -> None:
+    @ff.workflow
+    def flow(items: list, n: int = 2) -> Any:  # type: ignore[type-arg]
+        first = ff.each(items, lambda item: load(item), limit=3)
+        ff.choose([("input.n > 1", lambda: ff.sleep(1))], lambda: ff.signal("go"))
+        ff.loop(lambda s: clean(s), init=first, while_="false", max=3)
+        ff.on_error(lambda: ff.timeout(5, lambda: load("x")), lambda e: e["code"])
+        return ff.first(1, lambda: load("a"), lambda: load("b"))
+
+    schema = ff.schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.validate(flow.definition)
+    sample = Path(__file__).parents[2] / "examples" / "sample.json"
+    validator.validate(json.loads(sample.read_text()))
+    assert not validator.is_valid({"name": "w", "term": {"task": "a", "typo": 1}})
+    assert not validator.is_valid({"name": "w", "term": {"loop": {"task": "a"}, "while": "true"}})
+    _ = flow.program
+
+
+def test_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "w.yaml"
+    path.write_text("name: w\nterm:\n  - task: d.load\n    args: [x]\n")
+    assert ff.load(path).definition["term"][0]["task"] == "d.load"
+    path.write_text("name: [")
+    with pytest.raises(ff.DefinitionError, match="not YAML"):
+        ff.load(path)
+
+
+@pytest.mark.req("P9.112", "P9.113", "P9.114", "P9.115")
+def test_system_tasks() -> None:
+    compute, process = ff.library.compute, ff.library.data_process
+    assert compute("avg", []) == {"result": 0.0}
+    assert compute("sum", [1, 2.5]) == {"result": 3.5}
+    assert compute("max", [1, 2]) == {"result": 2}
+    for operation, values, code in (
+        ("min", [], "INVALID_INPUT"),
+        ("sum", [True], "INVALID_INPUT"),
+        ("median", [1], "UNSUPPORTED_OPERATION"),
+    ):
+        with pytest.raises(ff.Fail) as caught:
+            compute(operation, values)
+        assert caught.value.code == code
+    assert process("transform", {"a": ["x", 1]}) == {"result": {"a": ["X", 1]}}
+    rows = [{"k": 1}, {"k": 2}]
+    kept = process("filter", rows, condition_field="k", condition_value=2)
+    assert kept == {"result": [{"k": 2}]}
+    assert process("merge", {"a": 1}, merge_with={"b": 2}) == {"result": {"a": 1, "b": 2}}
+    with pytest.raises(ff.Fail, match="INVALID_MERGE_WITH"):
+        process("merge", {"a": 1})
+    assert ff.library.condition([]) == {"result": False}

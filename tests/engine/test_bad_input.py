@@ -1,0 +1,245 @@
+"""Whatever is wrong gives a specific error that says where and what to do, and loses nothing."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ferroflow as ff
+
+
+@ff.task(name="b.one")
+def one(n: int = 1) -> int:
+    return n
+
+
+def codes(definition: dict[str, Any]) -> list[str]:
+    with pytest.raises(ff.DefinitionError) as caught:
+        _ = ff.load({"name": "w", **definition}).program
+    return [problem.code for problem in caught.value.problems]
+
+
+@pytest.mark.req("P1.23", "P7.90", "P7.91", "P7.92", "P7.93", "P8.88", "P9.67", "P9.68")
+def test_everything_wrong_with_a_definition_at_once() -> None:
+    task = {"task": "b.one"}
+    assert codes({"term": {"loop": task, "while": "true"}}) == ["unbounded-loop"]
+    assert codes({"term": {**task, "args": [{"$": "1 +"}]}}) == ["bad-expression"]
+    assert codes({"term": {**task, "args": [{"$": "steps.x"}]}}) == ["unknown-reference"]
+    cycle = [{**task, "id": "a", "after": ["b"]}, {**task, "id": "b", "after": ["a"]}]
+    assert codes({"term": {"partial": cycle}}) == ["cyclic-dependency"]
+    assert codes({"term": [{**task, "id": "a"}, {**task, "id": "a"}]}) == ["duplicate-step"]
+    two = [{**task, "typo": 1}, {"sleep": 1, "signal": "x"}]
+    assert codes({"term": two}) == ["unknown-field", "bad-term"]
+
+
+def test_an_unregistered_task() -> None:
+    with ff.Engine() as engine, pytest.raises(ff.TaskNotFound, match="nowhere"):
+        engine.start(ff.load({"name": "w", "term": {"task": "nowhere"}}))
+
+
+@pytest.mark.req("P7.81", "P9.69")
+def test_wrong_inputs_are_all_named() -> None:
+    @ff.workflow
+    def flow(n: int, s: str) -> Any:
+        return one(n)
+
+    with ff.Engine() as engine:
+        with pytest.raises(ff.InvalidInput, match="input \"n\" is str.*input \"s\" is missing"):
+            engine.start(flow, n="x")
+        with pytest.raises(ff.InvalidInput, match="no input \"typo\""):
+            engine.start(flow, n=1, s="", typo=2)
+
+
+def test_an_unserialisable_result_says_where() -> None:
+    @ff.task(name="b.lock")
+    def lock() -> Any:
+        return {"a": [1, object()]}
+
+    @ff.workflow
+    def flow() -> Any:
+        return lock()
+
+    with ff.Engine() as engine, pytest.raises(ff.RunFailed, match=r"result\['a'\]\[1\] is a builtins.object") as it:
+        engine.run(flow)
+    assert it.value.code == "UNSERIALISABLE_RESULT"
+
+
+def test_a_result_too_large() -> None:
+    @ff.task(name="b.large")
+    def large() -> bytes:
+        return bytes(2000)
+
+    @ff.workflow
+    def flow() -> Any:
+        return large()
+
+    with ff.Engine(max_value=1000) as engine, pytest.raises(ff.RunFailed, match="store it in a file") as it:
+        engine.run(flow)
+    assert it.value.code == "RESULT_TOO_LARGE"
+
+
+@pytest.mark.req("P8.54")
+def test_a_task_that_calls_sys_exit_fails_its_step_only() -> None:
+    @ff.task(name="b.leave")
+    def leave() -> None:
+        sys.exit(3)
+
+    @ff.workflow
+    def flow() -> Any:
+        return leave()
+
+    @ff.workflow
+    def fine() -> Any:
+        return one(2)
+
+    with ff.Engine() as engine:
+        with pytest.raises(ff.RunFailed, match=r"sys\.exit\(3\)") as it:
+            engine.run(flow)
+        assert it.value.code == "EXIT"
+        assert engine.run(fine) == 2
+
+
+def test_an_expression_that_fails_says_which_and_why() -> None:
+    @ff.workflow
+    def flow(data: dict) -> Any:  # type: ignore[type-arg]
+        return one(data["missing"])  # type: ignore[no-any-return]
+
+    with ff.Engine() as engine, pytest.raises(ff.RunFailed, match='no key "missing"') as it:
+        engine.run(flow, {"there": 1})
+    assert it.value.code == "EXPRESSION_FAILED"
+
+
+def test_each_over_what_is_no_list() -> None:
+    @ff.workflow
+    def flow(data: object) -> Any:
+        return ff.each(data, one)
+
+    with ff.Engine() as engine, pytest.raises(ff.RunFailed, match="needs a list"):
+        engine.run(flow, 5)
+
+
+@pytest.mark.req("P5.94")
+def test_foreign_corrupt_and_newer_files(tmp_path: Path) -> None:
+    text = tmp_path / "text.db"
+    text.write_bytes(b"hello, I am no database" * 100)
+    with pytest.raises(ff.ForeignDatabase, match="not a ferroflow database"):
+        ff.Engine(text)
+    assert text.read_bytes().startswith(b"hello")
+
+    other = tmp_path / "other.db"
+    connection = sqlite3.connect(other)
+    connection.execute("CREATE TABLE theirs (x)")
+    connection.commit()
+    connection.close()
+    with pytest.raises(ff.ForeignDatabase, match="another program"):
+        ff.Engine(other)
+
+    ours = tmp_path / "ours.db"
+    with ff.Engine(ours):
+        pass
+    connection = sqlite3.connect(ours)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(ff.NewerDatabase, match="upgrade"):
+        ff.Engine(ours)
+
+
+@pytest.mark.req("P5.92")
+def test_a_flipped_bit_is_found_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+
+    @ff.workflow
+    def flow() -> Any:
+        return [one(7), ff.signal("never")]
+
+    with ff.Engine(path) as engine:
+        run = engine.start(flow).id
+    script = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]);"
+        "b = bytearray(c.execute('SELECT body FROM records ORDER BY first').fetchone()[0]);"
+        "b[60] ^= 1; c.execute('UPDATE records SET body = ? WHERE first = 1', (bytes(b),)); c.commit()"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+    with pytest.raises(ff.CorruptDatabase, match=f"record 0 of run {run}.*checksum"):
+        ff.Engine(path)
+
+
+def test_a_missing_tail_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+
+    @ff.workflow
+    def flow() -> Any:
+        return one(7)
+
+    with ff.Engine(path) as engine:
+        engine.run(flow)
+    before = path.read_bytes()
+    with ff.Engine(path) as engine:
+        engine.run(flow)
+    path.write_bytes(before)
+    with pytest.raises(ff.MissingTail, match="its end is missing"):
+        ff.Engine(path)
+
+
+@pytest.mark.req("P7.71")
+def test_a_second_engine_on_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with ff.Engine(path), pytest.raises(ff.DatabaseInUse, match="in use by another engine"):
+        ff.Engine(path)
+    with ff.Engine(path):
+        pass
+
+
+def test_a_full_disk_halts_the_engine_and_loses_nothing(tmp_path: Path) -> None:
+    """The limit on the size of files stands in for a full disk."""
+    script = """
+import resource, signal, sys
+import ferroflow as ff
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+@ff.task(name="b.bytes")
+def some(n: int) -> bytes:
+    return bytes(n)
+@ff.workflow
+def flow(n: int):
+    return some(n)
+engine = ff.Engine(sys.argv[1])
+done = []
+try:
+    for _ in range(1000):
+        handle = engine.start(flow, 20_000)
+        handle.result()
+        print(handle.id, flush=True)
+        if len(done) == 5:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+        done.append(handle.id)
+except ff.StorageError as error:
+    print("halted:", error)
+engine.close()
+"""
+    path = tmp_path / "runs.db"
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=50
+    )
+    lines = ended.stdout.splitlines()
+    assert lines[-1].startswith("halted:"), ended
+    with ff.Engine(path, resume=False) as engine:
+        for run in lines[:-1]:
+            assert engine.handle(run).result() == bytes(20_000)
+
+
+def test_closed_engine_and_unknown_run() -> None:
+    engine = ff.Engine()
+    with pytest.raises(ff.RunNotFound):
+        engine.handle("00000000-0000-0000-0000-000000000000")
+    engine.close()
+    engine.close()
+
+    @ff.workflow
+    def flow() -> Any:
+        return one(1)
+
+    with pytest.raises(ff.EngineClosed):
+        engine.start(flow)

@@ -1,0 +1,101 @@
+"""Opening a database resumes what was running, and nothing finished runs again."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ferroflow as ff
+
+calls: list[str] = []
+
+
+@ff.task(name="r.note")
+def note(name: str) -> str:
+    calls.append(name)
+    return name
+
+
+@ff.task(name="r.linger")
+def linger(seconds: float) -> str:
+    calls.append("linger")
+    time.sleep(seconds)
+    return "lingered"
+
+
+@ff.workflow
+def chain() -> Any:
+    first = note("first")
+    answer = ff.signal("answer")
+    return [first, answer, note.options(after=[first])("second")]
+
+
+@pytest.mark.req("P4.173", "P5.95", "P7.47", "P8.79", "P5.99")
+def test_a_drained_engine_leaves_runs_for_the_next(tmp_path: Path) -> None:
+    calls.clear()
+    with ff.Engine(tmp_path / "runs.db") as engine:
+        run = engine.start(chain).id
+        time.sleep(0.1)
+    assert calls == ["first", "second"]
+    with ff.Engine(tmp_path / "runs.db") as engine:
+        handle = engine.handle(run)
+        assert handle.status() == "running"
+        handle.signal("answer", 42)
+        assert handle.result(5) == ["first", 42, "second"]
+        assert handle.view().recoveries == 1
+    assert calls == ["first", "second"]
+    with ff.Engine(tmp_path / "runs.db") as engine:
+        assert engine.handle(run).result() == ["first", 42, "second"]
+
+
+@pytest.mark.req("P7.18", "P6.133")
+def test_a_paused_run_stays_paused(tmp_path: Path) -> None:
+    with ff.Engine(tmp_path / "runs.db") as engine:
+        handle = engine.start(chain)
+        handle.pause("lunch")
+    with ff.Engine(tmp_path / "runs.db") as engine:
+        handle = engine.handle(handle.id)
+        assert handle.status() == "paused"
+        assert handle.view().reason == "lunch"
+        handle.signal("answer", 1)
+        handle.resume()
+        assert handle.result(5) == ["first", 1, "second"]
+
+
+def test_a_sleep_outlives_the_engine(tmp_path: Path) -> None:
+    @ff.workflow
+    def nap() -> Any:
+        return ff.sleep("300ms")
+
+    with ff.Engine(tmp_path / "runs.db") as engine:
+        handle = engine.start(nap)
+        begun = time.monotonic()
+    with ff.Engine(tmp_path / "runs.db") as engine:
+        assert engine.handle(handle.id).result(5)["delayed_ms"] == 300
+    assert time.monotonic() - begun < 2
+
+
+def test_runs_with_unknown_tasks_wait_for_them(tmp_path: Path) -> None:
+    from ferroflow.define import registry
+
+    @ff.task(name="r.later")
+    def later() -> int:
+        return 1
+
+    @ff.workflow
+    def flow() -> Any:
+        return [ff.signal("go"), later()]
+
+    with ff.Engine(tmp_path / "runs.db") as engine:
+        run = engine.start(flow).id
+        time.sleep(0.05)
+    known = registry._tasks.pop("r.later")
+    with ff.Engine(tmp_path / "runs.db") as engine:
+        assert engine.handle(run).status() == "running"
+        with pytest.raises(ff.TaskNotFound, match=r"r\.later"):
+            engine.resume([run])
+        registry._tasks["r.later"] = known
+        assert engine.resume() == [run]
+        engine.handle(run).signal("go")
+        assert engine.handle(run).result(5) == [None, 1]
