@@ -19,9 +19,7 @@ COMMENT = re.compile(r"^\s*///\s*Req:\s*(?P<rows>.+)$")
 FUNCTION = re.compile(r"^\s*(?:pub\s+)?(?:async\s+)?fn\s+(?P<name>\w+)")
 CARRIED_ON = re.compile(r"^\s*(?://|#\[|#!\[|$|[\w(,)\"= ]*\)\]$)")
 RUNNING = re.compile(r"^\s*(?:Running (?:unittests )?\S+|Doc-tests) \(?(?P<program>[^)\s]+)\)?")
-RESULT = re.compile(
-    r"^test (?P<name>\S+)(?: - should panic)? \.\.\. (?P<outcome>ok|FAILED|ignored)"
-)
+RESULT = re.compile(r"^test (?P<name>\S+)(?: - should panic)? \.\.\. (?P<outcome>ok|FAILED|ignored)")
 DOCUMENTED = re.compile(r"^\s*(?:[-*|]\s*)?[`*]*(?P<row>P[1-9]\.\d{1,3})\b")
 
 

@@ -7,6 +7,7 @@ import pkgutil
 import pytest
 
 import ferroflow
+from ferroflow.define import registry
 
 MODULES = [
     name for _, name, _ in pkgutil.walk_packages(ferroflow.__path__, "ferroflow.") if "__main__" not in name
@@ -14,7 +15,9 @@ MODULES = [
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples(name: str) -> None:
+def test_examples(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Examples of different modules may use the same names for their tasks.
+    monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
     module = importlib.import_module(name)
     finder = doctest.DocTestFinder(exclude_empty=True)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)

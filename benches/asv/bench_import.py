@@ -18,20 +18,14 @@ class Import:
 
     def track_modules(self) -> int:
         """How many modules the import pulls in: what makes an import slow."""
-        code = (
-            "import sys; before = len(sys.modules); import ferroflow; "
-            "print(len(sys.modules) - before)"
-        )
+        code = "import sys; before = len(sys.modules); import ferroflow; print(len(sys.modules) - before)"
         return int(subprocess.check_output([sys.executable, "-c", code]))
 
     track_modules.unit = "modules"  # type: ignore[attr-defined]
 
     def track_resident_memory(self) -> int:
         """Memory of a process that has only imported ferroflow."""
-        code = (
-            "import ferroflow; "
-            "print(open('/proc/self/status').read().split('VmRSS:')[1].split()[0])"
-        )
+        code = "import ferroflow; print(open('/proc/self/status').read().split('VmRSS:')[1].split()[0])"
         return int(subprocess.check_output([sys.executable, "-c", code])) * 1024
 
     track_resident_memory.unit = "bytes"  # type: ignore[attr-defined]

@@ -45,6 +45,10 @@ CHAIN = "a chain of 1,000 steps, strict"
 RUNS = "1,000 one-step runs together, strict"
 
 CASES = [
+    Case(MEMORY, OURS, ("ferroflow_work.py", "--work=memory", "--steps=100000")),
+    Case(STRICT, OURS, ("ferroflow_work.py", "--work=strict", "--steps=20000")),
+    Case(CHAIN, OURS, ("ferroflow_work.py", "--work=chain", "--steps=1000")),
+    Case(RUNS, OURS, ("ferroflow_work.py", "--work=runs", "--steps=1000")),
     Case(MEMORY, "dask", ("layers_dask.py", "--steps=100000"), bar=1 / 20),
     Case(MEMORY, OURS, ("layers_pool.py", "--steps=100000"), bar=1 / 2),
     # DBOS has no graph: its steps follow each other, and the time per step doesn't depend on how

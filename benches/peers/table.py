@@ -20,9 +20,7 @@ def main() -> int:
     table = Table("work", "program", "per step", "ferroflow takes", "bar")
     missed = False
     for entry in measured:
-        ours = next(
-            (e["median"] for e in measured if e["peer"] == US and e["work"] == entry["work"]), None
-        )
+        ours = next((e["median"] for e in measured if e["peer"] == US and e["work"] == entry["work"]), None)
         share, bar = "", ""
         if ours is not None and entry["bar"] is not None:
             ratio = ours / entry["median"]

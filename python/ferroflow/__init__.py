@@ -28,7 +28,16 @@ from ferroflow.define import (
     var,
     workflow,
 )
-from ferroflow.engine import Context, Engine, Handle, RunOptions, RunRecord, RunView, StepView, current
+from ferroflow.engine import (
+    Context,
+    Engine,
+    Handle,
+    RunOptions,
+    RunRecord,
+    RunView,
+    StepView,
+    current,
+)
 from ferroflow.errors import (
     Cancelled,
     CorruptDatabase,

@@ -98,7 +98,13 @@ class RunFailed(FerroflowError):
     """
 
     def __init__(
-        self, message: str, *, run: str = "", step: str | None = None, code: str = "", details: str = ""
+        self,
+        message: str,
+        *,
+        run: str = "",
+        step: str | None = None,
+        code: str = "",
+        details: str = "",
     ) -> None:
         super().__init__(message)
         self.run, self.step, self.code, self.details = run, step, code, details
@@ -164,5 +170,5 @@ class Fail(FerroflowError):
         self.code, self.message, self.retriable = code, message, retriable
 
 
-class Cancelled(BaseException):  # noqa: N818 - like asyncio's: `except Exception` must not catch it
+class Cancelled(BaseException):
     """The attempt no longer counts: its body should stop."""

@@ -56,16 +56,19 @@ def soak(path: Path, kills: int, seed: int) -> None:
     assert "wrong" not in out
     with ff.Engine(path, resume=False) as engine:
         runs = engine.list(limit=100_000)
-        assert {run.state for run in runs} == {"completed"}
-        assert acknowledged <= {run.id for run in runs}
-        for run in runs:
+        assert {it.state for it in runs} == {"completed"}
+        assert acknowledged <= {it.id for it in runs}
+        for ended in runs:
             kinds = Counter(
-                event["step"] for event in engine.handle(run.id).events() if event["kind"] == "StepCompleted"
+                event["step"]
+                for event in engine.handle(ended.id).events()
+                if event["kind"] == "StepCompleted"
             )
             assert set(kinds.values()) == {1}
     reader = _core.Reader(path)
-    assert all(reader.verify(run.id)[1] is None for run in runs)
-    print(f"{kills} kills, {hits} with a step or commit in flight, {len(runs)} runs, {len(acknowledged)} acknowledged before a kill")
+    assert all(reader.verify(ended.id)[1] is None for ended in runs)
+    print(f"{kills} kills, {hits} with a step or commit in flight")
+    print(f"{len(runs)} runs, {len(acknowledged)} of them acknowledged before a kill")
     assert hits >= 0.8 * kills
 
 

@@ -31,7 +31,7 @@ def test_tracing_operators_and_json_give_the_same_hash() -> None:
     def traced(path: str) -> Any:
         return clean(load(path), strict=False)
 
-    rows = {"$": "steps[\"d.load\"]"}
+    rows = {"$": 'steps["d.load"]'}
     written = ff.load({
         "name": "same", "inputs": {"path": "str"},
         "term": [
@@ -126,7 +126,9 @@ def test_wrong_arguments_and_options_are_found_while_tracing() -> None:
 
 @pytest.mark.req("P8.68")
 def test_options_are_written_in_standard_units() -> None:
-    step = load.options(timeout="1m", memory="2GiB", cpu=0.5, retry=ff.Retry(2, delay=0.5)).term("x").to_dict()
+    step = (
+        load.options(timeout="1m", memory="2GiB", cpu=0.5, retry=ff.Retry(2, delay=0.5)).term("x").to_dict()
+    )
     assert step["options"]["timeout"] == "60000000us"
     assert step["options"]["resources"] == {"cpu": 0.5, "memory": 2 << 30}
     assert step["options"]["retry"]["delay"] == "500000us"

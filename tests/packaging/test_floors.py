@@ -67,25 +67,17 @@ def test_every_crate_has_its_floor(packages: dict[str, dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("crate", sorted(FLOORS))
-def test_a_crate_depends_on_the_floors_below_it(
-    packages: dict[str, dict[str, Any]], crate: str
-) -> None:
+def test_a_crate_depends_on_the_floors_below_it(packages: dict[str, dict[str, Any]], crate: str) -> None:
     ours = {
-        dependency["name"]
-        for dependency in packages[crate]["dependencies"]
-        if dependency["name"] in FLOORS
+        dependency["name"] for dependency in packages[crate]["dependencies"] if dependency["name"] in FLOORS
     }
     assert ours <= FLOORS[crate]
 
 
 @pytest.mark.parametrize("crate", sorted(PURE))
-def test_the_kernel_reaches_nothing_outside(
-    packages: dict[str, dict[str, Any]], crate: str
-) -> None:
+def test_the_kernel_reaches_nothing_outside(packages: dict[str, dict[str, Any]], crate: str) -> None:
     needed = {
-        dependency["name"]
-        for dependency in packages[crate]["dependencies"]
-        if dependency["kind"] is None
+        dependency["name"] for dependency in packages[crate]["dependencies"] if dependency["kind"] is None
     }
     assert not needed & IMPURE
 

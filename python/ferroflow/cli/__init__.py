@@ -73,9 +73,20 @@ def demo(*, crash: bool, db: Path | None, die_after: int | None, workers: int | 
 
 @main.command()
 @click.argument("target")
-@click.option("-i", "--input", "pairs", multiple=True, metavar="NAME=VALUE", help="An input; the value is JSON or text.")
+@click.option(
+    "-i",
+    "--input",
+    "pairs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An input; the value is JSON or text.",
+)
 @click.option("--inputs", default=None, metavar="JSON", help="All inputs as one object.")
-@click.option("--priority", type=click.Choice(["critical", "high", "normal", "low", "background"]), default="normal")
+@click.option(
+    "--priority",
+    type=click.Choice(["critical", "high", "normal", "low", "background"]),
+    default="normal",
+)
 @click.option("--timeout", default=None, metavar="DURATION", help='The run must end within, e.g. "5m".')
 @click.option("--correlation", default=None, help="An id to find the run by.")
 @click.option("--workers", type=click.IntRange(1), default=None, help="Threads that run steps.")

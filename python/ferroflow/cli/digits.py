@@ -104,11 +104,11 @@ def fit_fold(candidate: dict[str, str], parts: dict[str, Any], fold: int, seed: 
 @ff.task(name="demo.compare")
 def compare(tried: list[dict[str, str]], scores: list[list[float]]) -> dict[str, Any]:
     """Rank the candidates by their mean score."""
-    table = [
+    table: list[dict[str, Any]] = [
         {**candidate, "mean": sum(row) / len(row), "worst": min(row)}
         for candidate, row in zip(tried, scores, strict=True)
     ]
-    table.sort(key=lambda row: (-float(row["mean"]), str(row)))
+    table.sort(key=lambda row: (-row["mean"], str(row)))
     return {"table": table, "winner": table[0]}
 
 
@@ -129,9 +129,7 @@ def digits(seed: int = 7) -> Any:
     tried = candidates()
     scores = ff.each(
         tried,
-        lambda candidate: ff.each(
-            list(range(FOLDS)), lambda fold: fit_fold(candidate, parts, fold, seed)
-        ),
+        lambda candidate: ff.each(list(range(FOLDS)), lambda fold: fit_fold(candidate, parts, fold, seed)),
     )
     compared: Any = compare(tried, scores)
     held_out = refit(compared["winner"], parts, seed)
@@ -172,7 +170,16 @@ def _crash(workers: int | None) -> None:
     half = len(PREPROCESSORS) * len(ESTIMATORS) * FOLDS // 2
     with tempfile.TemporaryDirectory(prefix="ferroflow-") as folder:
         path, log = Path(folder) / "demo.db", Path(folder) / "bodies.txt"
-        command = [sys.executable, "-m", "ferroflow.cli", "demo", "--db", str(path), "--die-after", str(half)]
+        command = [
+            sys.executable,
+            "-m",
+            "ferroflow.cli",
+            "demo",
+            "--db",
+            str(path),
+            "--die-after",
+            str(half),
+        ]
         if workers is not None:
             command += ["--workers", str(workers)]
         click.echo(f"1. a process runs the demo and kills itself after {half} of {2 * half} folds")
@@ -199,7 +206,10 @@ def _crash(workers: int | None) -> None:
 def _fold(path: str) -> str:
     """Return what the log calls a fold: its candidate and number, from the step's path."""
     outer, inner = (int(part.partition("[")[2].partition("]")[0]) for part in path.split("/")[:2])
-    preprocessor, estimator = PREPROCESSORS[outer // len(ESTIMATORS)], ESTIMATORS[outer % len(ESTIMATORS)]
+    preprocessor, estimator = (
+        PREPROCESSORS[outer // len(ESTIMATORS)],
+        ESTIMATORS[outer % len(ESTIMATORS)],
+    )
     return f"{preprocessor}+{estimator}#{inner}"
 
 

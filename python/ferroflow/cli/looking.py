@@ -134,7 +134,11 @@ def _order(path: str) -> list[tuple[str, int]]:
 
 def post(db: Path, run: str, command: str, payload: bytes) -> None:
     """Leave a command for the engine that has the database open, or opens it next."""
-    states = [found["state"] for found in _core.Reader(db).runs(None, [], None, None, None, None, 1 << 30) if found["id"] == run]
+    states = [
+        found["state"]
+        for found in _core.Reader(db).runs(None, [], None, None, None, None, 1 << 30)
+        if found["id"] == run
+    ]
     if not states:
         raise RunNotFound(f"there is no run {run} in {db}")
     if states[0] in records.TERMINAL:

@@ -106,9 +106,7 @@ def run(
         _report(handle, as_json=as_json)
 
 
-def resume(
-    target: str | None, runs: Iterable[str], *, db: Path, workers: int | None, as_json: bool
-) -> None:
+def resume(target: str | None, runs: Iterable[str], *, db: Path, workers: int | None, as_json: bool) -> None:
     """Run unfinished runs to their end."""
     if target is not None and not target.endswith((".json", ".yaml", ".yml")):
         module(target.rpartition(":")[0] or target)
@@ -156,7 +154,13 @@ def follow(handle: Handle[Any], *, quiet: bool = False) -> None:
         _lines(handle)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.fields[running]}"),

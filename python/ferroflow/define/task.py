@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import update_wrapper
-from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
 from ferroflow.define import registry
 from ferroflow.define.trace import Ref, Term, binding, check, emit, tracing
@@ -109,6 +109,7 @@ class Task(Generic[P, R]):
         return f"<task {self.name}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function; in a workflow, become a step."""
         if tracing() is None:
             result: R = self.fn(*args, **kwargs)
             return result
@@ -130,7 +131,7 @@ class Task(Generic[P, R]):
         """
         changed = Task.__new__(Task)
         changed.__dict__.update(self.__dict__)
-        changed._options = {**self._options, **options}  # type: ignore[typeddict-item]
+        changed._options = {**self._options, **options}
         _written(changed._options)
         return changed
 
@@ -195,6 +196,8 @@ def _written(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @overload
+def task(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...  # type: ignore[overload-overlap]
+@overload
 def task(fn: Callable[P, R], /) -> Task[P, R]: ...
 @overload
 def task(
@@ -239,8 +242,8 @@ def task(
     1.5
     """
 
-    def decorate(fn: Callable[P, R]) -> Task[P, R]:
-        made: Task[P, R] = Task(fn, name or fn.__name__, StepOptions(**options))
+    def decorate(fn: Callable[P, Any]) -> Task[P, R]:
+        made: Task[P, R] = Task(fn, name or fn.__name__, cast(StepOptions, options))
         registry.add(made)
         return made
 

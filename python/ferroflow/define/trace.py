@@ -20,8 +20,31 @@ Json = dict[str, Any]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # Words that CEL reads as something else.
-_WORDS = frozenset("true false null in as break const continue else for function if import let loop "
-                   "package namespace return var void while".split())  # fmt: skip
+_WORDS = frozenset(
+    [
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
+)
 
 
 class Block:
@@ -34,15 +57,20 @@ class Block:
         self.closed = closed
         self.terms: list[Json] = []
         self.ids: set[str] = set()
+        # The next number to try for a name, so that ten thousand steps of a task stay cheap.
+        self.numbers: dict[str, int] = {}
         self.used: set[str] = set()
         self.open = True
 
     def name(self, base: str) -> str:
         """Return an id for a step that none has yet."""
         base = re.sub(r"[/\[\]]", "_", base).lstrip("$") or "step"
-        found, number = base, 2
+        number = self.numbers.get(base, 1)
+        found = base if number == 1 else f"{base}_{number}"
         while found in self.ids:
-            found, number = f"{base}_{number}", number + 1
+            number += 1
+            found = f"{base}_{number}"
+        self.numbers[base] = number + 1
         self.ids.add(found)
         return found
 
@@ -55,7 +83,8 @@ class Block:
 
     def names_in_use(self) -> set[str]:
         """Names that blocks round here bind."""
-        names, at = set(), self if self else None
+        names: set[str] = set()
+        at: Block | None = self
         while at is not None:
             if at.binds:
                 names.add(at.binds)
@@ -100,7 +129,7 @@ class Ref:
     def __getitem__(self, key: str | int) -> Ref:
         if isinstance(key, str):
             part = f"[{quoted(key)}]"
-        elif isinstance(key, int) and not isinstance(key, bool):
+        elif type(key) is int:
             part = f"[{key}]"
         else:
             raise TypeError(f"{self!r}[{key!r}]: select with a text or a whole number")
@@ -129,12 +158,12 @@ class Ref:
             "decide with ff.choose, go through a list with ff.each"
         )
 
-    def _compare(self, other: object) -> NoReturn:
+    def _compare(self, _other: object) -> NoReturn:
         self._refuse("order", 'compare in an expression: ff.choose([(ff.expr("x > 3", x=ref), ...)])')
 
     __lt__ = __le__ = __gt__ = __ge__ = _compare
 
-    def _compute(self, other: object) -> NoReturn:
+    def _compute(self, _other: object) -> NoReturn:
         self._refuse("arithmetic", 'compute in a task, or with ff.expr("x + 1", x=ref)')
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = _compute

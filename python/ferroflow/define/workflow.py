@@ -12,7 +12,18 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 import msgspec
 
 from ferroflow import _core
-from ferroflow.define.trace import Block, Ref, Term, binding, emit, finished, opened, plain, quoted, tracing
+from ferroflow.define.trace import (
+    Block,
+    Ref,
+    Term,
+    binding,
+    emit,
+    finished,
+    opened,
+    plain,
+    quoted,
+    tracing,
+)
 from ferroflow.define.units import Duration, written
 from ferroflow.errors import DefinitionError, FerroflowError, InvalidInput, Problem
 
@@ -137,6 +148,7 @@ class Workflow(Generic[P, R]):
         return bound | kwargs
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Inline the workflow in the one that is being traced."""
         if tracing() is None:
             raise FerroflowError(
                 f"{self!r} is run by an engine: engine.run({self.name}, ...); to call the plain "
@@ -221,7 +233,8 @@ def _trace(
         definition["description"] = description
     definition["inputs"] = inputs
     _settings(definition, on_error, timeout)
-    return definition | body
+    definition.update(body)
+    return definition
 
 
 @overload

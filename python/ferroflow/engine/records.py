@@ -8,9 +8,7 @@ from typing import Any
 
 import msgspec
 
-TERMINAL = frozenset(
-    {"completed", "failed", "cancelled", "timed_out", "compensated", "compensation_failed"}
-)
+TERMINAL = frozenset({"completed", "failed", "cancelled", "timed_out", "compensated", "compensation_failed"})
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,5 +99,5 @@ def _readable(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def moment(micros: int) -> datetime:
-    """The instant that a record's number means."""
+    """Return the instant that a record's number means."""
     return datetime.fromtimestamp(micros / 1e6, UTC)

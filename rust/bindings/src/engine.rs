@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use ferroflow_engine::{Command, Failure, RunId};
 use ferroflow_journal::{MemoryStore, SqliteStore, Store, StoreError, Sync};
-use ferroflow_live::{Durability, Ended, EngineError, Executor, Outcome, Request, Settings, Ticket};
+use ferroflow_live::{
+    Durability, Ended, EngineError, Executor, Outcome, Request, Settings, Ticket, Unfinished,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -180,7 +182,8 @@ impl Engine {
             // For the test that has to see acknowledged work lost.
             "unsynced" => (Durability::Strict, Sync::Off),
             other => {
-                let message = format!("durability {other:?} is not known; use 'strict', 'relaxed' or 'memory'");
+                let message =
+                    format!("durability {other:?} is not known; use 'strict', 'relaxed' or 'memory'");
                 return Err(PyValueError::new_err(message));
             }
         };
@@ -196,14 +199,14 @@ impl Engine {
         opened.map(|live| Self { live }).map_err(|failed| store_error(py, &failed))
     }
 
-    #[pyo3(signature = (program, lanes, input, priority, timeout, correlation))]
+    #[pyo3(signature = (program, lanes, inputs, priority, timeout, correlation))]
     #[allow(clippy::too_many_arguments)]
     fn start(
         &self,
         py: Python<'_>,
         program: &Program,
         lanes: Vec<u8>,
-        input: Vec<u8>,
+        inputs: Vec<u8>,
         priority: u8,
         timeout: Option<i64>,
         correlation: Option<String>,
@@ -213,7 +216,7 @@ impl Engine {
             object: program.object.clone(),
             digest: program.digest,
             lanes,
-            input,
+            input: inputs,
             priority,
             timeout,
             correlation,
@@ -226,7 +229,9 @@ impl Engine {
         let found = py.detach(|| self.live.unfinished()).map_err(|failed| error(py, failed))?;
         Ok(found
             .into_iter()
-            .map(|(row, tasks)| (row.id.to_string(), row.workflow, tasks.iter().map(|it| it.to_string()).collect()))
+            .map(|Unfinished { row, tasks }| {
+                (row.id.to_string(), row.workflow, tasks.iter().map(|it| it.to_string()).collect())
+            })
             .collect())
     }
 
@@ -235,7 +240,7 @@ impl Engine {
         let ids = runs.iter().map(|id| run_id(id)).collect::<PyResult<Vec<_>>>()?;
         let recovered = py.detach(|| {
             let lane = |name: &Arc<str>| lanes.get(&**name).copied().unwrap_or(0);
-            for (row, _) in self.live.unfinished()? {
+            for Unfinished { row, .. } in self.live.unfinished()? {
                 if ids.contains(&row.id) {
                     self.live.recover(&row, |tasks| tasks.iter().map(lane).collect())?;
                 }
@@ -265,13 +270,19 @@ impl Engine {
 
     /// Waits for the end of a run; None if it did not come in time.
     #[pyo3(signature = (run, timeout))]
-    fn wait<'py>(&self, py: Python<'py>, run: &str, timeout: Option<f64>) -> PyResult<Option<EndedTuple<'py>>> {
+    fn wait<'py>(
+        &self,
+        py: Python<'py>,
+        run: &str,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<EndedTuple<'py>>> {
         let id = run_id(run)?;
         let until = timeout.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e9)));
         loop {
             // In slices, so that Ctrl-C is noticed.
             let slice = Duration::from_millis(200);
-            let rest = until.map_or(slice, |until| until.saturating_duration_since(Instant::now()).min(slice));
+            let rest =
+                until.map_or(slice, |until| until.saturating_duration_since(Instant::now()).min(slice));
             let found = py.detach(|| self.live.wait(id, Some(rest))).map_err(|failed| error(py, failed))?;
             if let Some(ended) = found {
                 return Ok(Some(ended_tuple(py, &ended)));
@@ -290,13 +301,7 @@ impl Engine {
 
     /// Runs steps of a lane until the engine stops; `execute(job)` runs a body.
     #[pyo3(signature = (lane, execute, cancel=None))]
-    fn work(
-        &self,
-        py: Python<'_>,
-        lane: u8,
-        execute: Bound<'_, PyAny>,
-        cancel: Option<Bound<'_, PyAny>>,
-    ) {
+    fn work(&self, py: Python<'_>, lane: u8, execute: Bound<'_, PyAny>, cancel: Option<Bound<'_, PyAny>>) {
         self.live.work(lane, &mut Worker { py, execute, cancel });
     }
 
@@ -348,13 +353,17 @@ impl Engine {
     /// A run with its steps, as MessagePack.
     fn inspect<'py>(&self, py: Python<'py>, run: &str) -> PyResult<Bound<'py, PyBytes>> {
         let id = run_id(run)?;
-        read::inspection(py, py.detach(|| self.live.with_reader(|reader| ferroflow_live::inspect(reader, id))))
+        read::inspection(
+            py,
+            py.detach(|| self.live.with_reader(|reader| ferroflow_live::inspect(reader, id))),
+        )
     }
 
     /// The events of a run, as MessagePack.
     fn events<'py>(&self, py: Python<'py>, run: &str) -> PyResult<Bound<'py, PyBytes>> {
         let id = run_id(run)?;
-        let found = py.detach(|| self.live.with_reader(|reader| ferroflow_journal::store::events(reader, id)));
+        let found =
+            py.detach(|| self.live.with_reader(|reader| ferroflow_journal::store::events(reader, id)));
         read::events(py, found.map_err(|failed| error(py, failed))?.0)
     }
 }

@@ -13,7 +13,10 @@ use std::sync::Arc;
 
 /// An exception of `ferroflow.errors`.
 fn raise(py: Python<'_>, name: &str, message: String) -> PyErr {
-    let made = py.import("ferroflow.errors").and_then(|module| module.getattr(name)).and_then(|kind| kind.call1((message,)));
+    let made = py
+        .import("ferroflow.errors")
+        .and_then(|module| module.getattr(name))
+        .and_then(|kind| kind.call1((message,)));
     match made {
         Ok(error) => PyErr::from_value(error),
         Err(error) => error,
@@ -81,7 +84,9 @@ impl Program {
 
     /// Blocks as (owner block, owner node, nodes as (id, kind, task), edges): what a picture shows.
     #[allow(clippy::type_complexity)]
-    fn blocks(&self) -> Vec<(Option<(u32, u32)>, Vec<(String, &'static str, Option<String>)>, Vec<(u32, u32)>)> {
+    fn blocks(
+        &self,
+    ) -> Vec<(Option<(u32, u32)>, Vec<(String, &'static str, Option<String>)>, Vec<(u32, u32)>)> {
         let block = |code: &ferroflow_define::algebra::compile::Code| {
             let nodes = code.nodes.iter().map(|node| {
                 let task = match &node.kind {

@@ -49,11 +49,15 @@ pub(crate) fn listing(py: Python<'_>, rows: Vec<RunRow>) -> PyResult<Listing<'_>
 }
 
 fn packed<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyBytes>> {
-    let bytes = rmp_serde::to_vec_named(value).map_err(|failed| raise(py, "FerroflowError", failed.to_string()))?;
+    let bytes =
+        rmp_serde::to_vec_named(value).map_err(|failed| raise(py, "FerroflowError", failed.to_string()))?;
     Ok(PyBytes::new(py, &bytes))
 }
 
-pub(crate) fn inspection(py: Python<'_>, found: Result<Inspection, EngineError>) -> PyResult<Bound<'_, PyBytes>> {
+pub(crate) fn inspection(
+    py: Python<'_>,
+    found: Result<Inspection, EngineError>,
+) -> PyResult<Bound<'_, PyBytes>> {
     packed(py, &found.map_err(|failed| error(py, failed))?)
 }
 
@@ -140,7 +144,14 @@ impl Reader {
 
 /// Leaves a command for the engine that has the database open, or opens it next.
 #[pyfunction]
-pub(crate) fn post(py: Python<'_>, path: PathBuf, run: &str, command: &str, payload: Vec<u8>) -> PyResult<()> {
+pub(crate) fn post(
+    py: Python<'_>,
+    path: PathBuf,
+    run: &str,
+    command: &str,
+    payload: Vec<u8>,
+) -> PyResult<()> {
     let id = run_id(run)?;
-    py.detach(|| ferroflow_journal::post(&path, id, command, &payload)).map_err(|failed| store_error(py, &failed))
+    py.detach(|| ferroflow_journal::post(&path, id, command, &payload))
+        .map_err(|failed| store_error(py, &failed))
 }

@@ -94,7 +94,10 @@ mod tests {
             Event { at: 5, what: What::RunStarted },
             Event { at: 6, what: What::StepStarted { step: 0, attempt: 1, token: 1 << 40 } },
             Event { at: 7, what: What::StepCompleted { step: 0, token: 1 << 40, value: value() } },
-            Event { at: 8, what: What::Looped { step: 1, again: true, state: Value::Blob { hash: [9; 32], len: 7 } } },
+            Event {
+                at: 8,
+                what: What::Looped { step: 1, again: true, state: Value::Blob { hash: [9; 32], len: 7 } },
+            },
         ]
     }
 

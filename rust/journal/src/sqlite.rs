@@ -62,7 +62,8 @@ fn sql(path: &Path) -> impl Fn(rusqlite::Error) -> StoreError + '_ {
             }
             Some(ErrorCode::DatabaseCorrupt) => StoreError::Corrupt { path, message: error.to_string() },
             Some(ErrorCode::DiskFull) => {
-                let message = "the disk is full; nothing that was reported done is lost; make room and resume";
+                let message =
+                    "the disk is full; nothing that was reported done is lost; make room and resume";
                 StoreError::Io { path, message: message.to_owned() }
             }
             _ => StoreError::Io { path, message: error.to_string() },
@@ -166,7 +167,8 @@ impl Store for SqliteStore {
         let failed = sql(&self.path);
         let begun = self.connection.transaction().map_err(&failed)?;
         {
-            let mut insert = begun.prepare_cached("INSERT INTO records VALUES (?1, ?2, ?3)").map_err(&failed)?;
+            let mut insert =
+                begun.prepare_cached("INSERT INTO records VALUES (?1, ?2, ?3)").map_err(&failed)?;
             for append in &batch.appends {
                 hasher.update(&append.run.0);
                 hasher.update(&append.link);
@@ -217,7 +219,9 @@ impl Store for SqliteStore {
     fn reserve(&mut self) -> Result<Range<u64>, StoreError> {
         let end: i64 = self
             .connection
-            .query_row("UPDATE journal SET tokens = tokens + ?1 RETURNING tokens", [TOKENS as i64], |row| row.get(0))
+            .query_row("UPDATE journal SET tokens = tokens + ?1 RETURNING tokens", [TOKENS as i64], |row| {
+                row.get(0)
+            })
             .map_err(sql(&self.path))?;
         let end = end as u64;
         Ok(end - TOKENS + 1..end + 1)
@@ -237,7 +241,12 @@ impl Store for SqliteStore {
             .map_err(&failed)?;
         let found = query
             .query_map([], |row| {
-                Ok(Inbox { id: row.get(0)?, run: RunId(row.get(1)?), command: row.get(2)?, payload: row.get(3)? })
+                Ok(Inbox {
+                    id: row.get(0)?,
+                    run: RunId(row.get(1)?),
+                    command: row.get(2)?,
+                    payload: row.get(3)?,
+                })
             })
             .and_then(Iterator::collect)
             .map_err(&failed)?;
@@ -289,7 +298,9 @@ impl SqliteReader {
     /// The number of commits and the hash over them.
     pub fn head(&self) -> Result<(u64, [u8; 32]), StoreError> {
         self.connection
-            .query_row("SELECT commits, head FROM journal", [], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))
+            .query_row("SELECT commits, head FROM journal", [], |row| {
+                Ok((row.get::<_, i64>(0)? as u64, row.get(1)?))
+            })
             .map_err(sql(&self.path))
     }
 }
@@ -349,9 +360,10 @@ impl Reader for SqliteReader {
         let file = blob_file(&beside(&self.path, ".blobs"), hash);
         match std::fs::read(&file) {
             Ok(bytes) if blake3::hash(&bytes).as_bytes() == hash => Ok(Some(bytes)),
-            Ok(_) => {
-                Err(StoreError::Corrupt { path: file, message: "its bytes are not those of its name".to_owned() })
-            }
+            Ok(_) => Err(StoreError::Corrupt {
+                path: file,
+                message: "its bytes are not those of its name".to_owned(),
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(io(&file)(error)),
         }

@@ -118,7 +118,9 @@ pub fn events(reader: &mut dyn Reader, run: RunId) -> Result<(Vec<Event>, Link),
 pub enum StoreError {
     #[error("{path} is not a ferroflow database ({why}); give another file name")]
     Foreign { path: PathBuf, why: String },
-    #[error("{path} was written by a newer ferroflow (schema {found}, this one knows {known}); upgrade ferroflow")]
+    #[error(
+        "{path} was written by a newer ferroflow (schema {found}, this one knows {known}); upgrade ferroflow"
+    )]
     Newer { path: PathBuf, found: i64, known: i64 },
     #[error("{path} is in use by another engine; stop that one first, or read with `ferroflow list`")]
     InUse { path: PathBuf },

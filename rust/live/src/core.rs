@@ -375,7 +375,8 @@ impl Core {
                 return None;
             };
             let ticket = Ticket { run: entry.run, step: entry.step, token, class, lane };
-            let wary = self.runs[entry.run as usize].as_ref().is_some_and(|live| live.run.is_wary(entry.step));
+            let wary =
+                self.runs[entry.run as usize].as_ref().is_some_and(|live| live.run.is_wary(entry.step));
             if self.handle(entry.run, Command::Lease { step: entry.step, token }).is_err() {
                 self.schedule.release(class);
                 continue;
@@ -654,7 +655,9 @@ fn evaluate(run: &Run, values: &Values, step: Step) -> Result<Found, String> {
                 Ok((Item::Int(seconds), _)) => units::seconds_to_micros(seconds as f64),
                 Ok((Item::Float(seconds), _)) => units::seconds_to_micros(seconds),
                 Ok((Item::Str(text), _)) => units::parse_duration(text),
-                Ok((other, _)) => Err(format!("a duration is seconds or a text, and this is {}", other.kind())),
+                Ok((other, _)) => {
+                    Err(format!("a duration is seconds or a text, and this is {}", other.kind()))
+                }
                 Err(error) => Err(error.to_string()),
             };
             Found::Slept(micros?)

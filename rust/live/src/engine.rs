@@ -26,7 +26,10 @@ const INBOX: Duration = Duration::from_millis(50);
 pub enum Outcome {
     /// MessagePack of the result.
     Done(Vec<u8>),
-    Failed { error: Failure, retriable: bool },
+    Failed {
+        error: Failure,
+        retriable: bool,
+    },
     /// It is under way; `Engine::finish` reports it.
     Later,
 }
@@ -53,6 +56,13 @@ pub struct Request {
     pub priority: u8,
     pub timeout: Option<Micros>,
     pub correlation: Option<String>,
+}
+
+/// A run that had not ended when the database was last used.
+pub struct Unfinished {
+    pub row: RunRow,
+    /// The tasks it needs.
+    pub tasks: Vec<Arc<str>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +139,8 @@ impl Engine {
         let run = Run::new(id, request.program.clone());
         let mut core = self.core();
         usable(&core)?;
-        let index = core.admit(run, Values::default(), &request.lanes, None).map_err(EngineError::Problems)?;
+        let index =
+            core.admit(run, Values::default(), &request.lanes, None).map_err(EngineError::Problems)?;
         core.define(request.digest, &request.object);
         let input = core.value(index, input);
         let created = What::RunCreated {
@@ -177,7 +188,7 @@ impl Engine {
     }
 
     /// Runs that had not ended when the database was last used, with the tasks they need.
-    pub fn unfinished(&self) -> Result<Vec<(RunRow, Vec<Arc<str>>)>, EngineError> {
+    pub fn unfinished(&self) -> Result<Vec<Unfinished>, EngineError> {
         let states = ["created", "running", "paused"].map(str::to_owned).to_vec();
         let filter = Filter { states, limit: usize::MAX >> 1, ..Filter::default() };
         self.with_reader(|reader| {
@@ -195,7 +206,7 @@ impl Engine {
                         program
                     }
                 };
-                found.push((row, program.tasks.clone()));
+                found.push(Unfinished { row, tasks: program.tasks.clone() });
             }
             Ok::<_, EngineError>(found)
         })
@@ -314,7 +325,8 @@ impl Engine {
     pub fn progress(&self, ticket: &Ticket, percent: f64, message: &str) -> bool {
         let mut core = self.core();
         let Ticket { run, step, token, .. } = *ticket;
-        let told = core.handle(run, Command::Progress { step, token, percent, message: message.into() }).is_ok();
+        let told =
+            core.handle(run, Command::Progress { step, token, percent, message: message.into() }).is_ok();
         self.shared.write.notify_one();
         told && !core.stopped.contains(&token)
     }

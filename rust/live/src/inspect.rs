@@ -53,18 +53,16 @@ pub fn inspect(reader: &mut dyn Reader, id: RunId) -> Result<Inspection, EngineE
     let (run, values, _) = rebuild(reader, &row)?;
     let (events, _) = store::events(reader, id)?;
     let mut steps: Vec<StepView> = (0..run.len())
-        .map(|step| {
-            StepView {
-                path: run.path(step),
-                kind: run.node(step).kind.name(),
-                task: run.task(step).map(|task| run.program.tasks[task.task as usize].to_string()),
-                state: run.step(step).map_or("", |state| state.name()),
-                attempts: run.attempts_of(step),
-                started: None,
-                ended: None,
-                error: None,
-                percent: None,
-            }
+        .map(|step| StepView {
+            path: run.path(step),
+            kind: run.node(step).kind.name(),
+            task: run.task(step).map(|task| run.program.tasks[task.task as usize].to_string()),
+            state: run.step(step).map_or("", |state| state.name()),
+            attempts: run.attempts_of(step),
+            started: None,
+            ended: None,
+            error: None,
+            percent: None,
         })
         .collect();
     for event in &events {
@@ -112,7 +110,11 @@ pub fn inspect(reader: &mut dyn Reader, id: RunId) -> Result<Inspection, EngineE
         reason: head.reason.as_deref().map(str::to_owned),
         recoveries: head.recoveries,
         steps,
-        variables: values.variables().iter().map(|(name, bytes)| (name.to_string(), bytes.to_vec())).collect(),
+        variables: values
+            .variables()
+            .iter()
+            .map(|(name, bytes)| (name.to_string(), bytes.to_vec()))
+            .collect(),
         events,
     })
 }

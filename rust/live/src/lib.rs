@@ -10,5 +10,5 @@ mod inspect;
 mod values;
 
 pub use crate::core::{Durability, Ended, Job, Settings, Ticket};
-pub use crate::engine::{Engine, EngineError, Executor, Outcome, Request};
+pub use crate::engine::{Engine, EngineError, Executor, Outcome, Request, Unfinished};
 pub use crate::inspect::{Inspection, StepView, inspect};

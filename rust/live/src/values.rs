@@ -59,9 +59,7 @@ impl Values {
     fn bytes(&mut self, value: &Value) -> Bytes {
         match value {
             Value::Inline(bytes) => bytes.clone(),
-            Value::Blob { hash, .. } => {
-                self.blobs.get(hash).cloned().unwrap_or_else(|| NIL.into())
-            }
+            Value::Blob { hash, .. } => self.blobs.get(hash).cloned().unwrap_or_else(|| NIL.into()),
         }
     }
 
@@ -149,7 +147,10 @@ impl Values {
         let block = |frame: u32, copy: u32, out: &mut Vec<u8>| {
             let (block, _) = run.frame(frame);
             let start = out.len();
-            if View::new(self, run, frame, copy).write(&run.program.blocks[block as usize].result, out).is_err() {
+            if View::new(self, run, frame, copy)
+                .write(&run.program.blocks[block as usize].result, out)
+                .is_err()
+            {
                 out.truncate(start);
                 out.extend_from_slice(NIL);
             }
@@ -170,7 +171,9 @@ impl Values {
                     .map(|&(frame, ..)| frame)
                     .collect();
                 if *count == 1 {
-                    done.first().map(|&frame| block(frame, 0, &mut out));
+                    if let Some(&frame) = done.first() {
+                        block(frame, 0, &mut out);
+                    }
                 } else {
                     write_array_len(&mut out, done.len() as u32).expect(SURE);
                     done.iter().for_each(|&frame| block(frame, 0, &mut out));
@@ -235,7 +238,8 @@ impl<'v> View<'v> {
                 let (bytes, segments) = match (source, segments.first()) {
                     (Source::Vars, Some(Segment::Key(name))) => {
                         let bytes = self.values.vars.get(name);
-                        let bytes = bytes.ok_or_else(|| format!("{:?}: no variable {name:?} is set", expr.source()))?;
+                        let bytes = bytes
+                            .ok_or_else(|| format!("{:?}: no variable {name:?} is set", expr.source()))?;
                         (Cow::Borrowed(&**bytes), &segments[1..])
                     }
                     _ => (self.source(source), &segments[..]),
@@ -316,7 +320,9 @@ impl<'v> View<'v> {
             },
             Source::Item { up } => {
                 let Some((frame, copy)) = self.level(up) else { return nil };
-                let Some(items) = run.owner(frame).and_then(|owner| values.items.get(&owner)) else { return nil };
+                let Some(items) = run.owner(frame).and_then(|owner| values.items.get(&owner)) else {
+                    return nil;
+                };
                 match items.starts.get(copy as usize..copy as usize + 2) {
                     Some(ends) => Cow::Borrowed(&items.bytes[ends[0] as usize..ends[1] as usize]),
                     None => nil,
@@ -368,7 +374,9 @@ struct Names<'a, 'v> {
 
 impl Scope for Names<'_, '_> {
     fn get(&self, reference: &Reference) -> Result<Option<Bytes>, String> {
-        let Some((_, source)) = self.sources.iter().find(|(name, _)| name == reference) else { return Ok(None) };
+        let Some((_, source)) = self.sources.iter().find(|(name, _)| name == reference) else {
+            return Ok(None);
+        };
         let member = match source {
             Source::Step { .. } => None,
             _ => reference.member.as_deref(),

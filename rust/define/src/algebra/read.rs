@@ -125,14 +125,24 @@ impl Reader {
 
     fn wrong(&mut self, bytes: &[u8], place: &str, wanted: &str) {
         let found = first(bytes).kind();
-        self.problem("bad-definition", place, format!("{found} where {wanted} belongs"), "see the definition format");
+        self.problem(
+            "bad-definition",
+            place,
+            format!("{found} where {wanted} belongs"),
+            "see the definition format",
+        );
     }
 
     /// Reports the fields that nobody took.
     fn finish(&mut self, object: Object<'_>, known: &str) {
         for (name, _) in &object.fields {
             let place = object.at(name);
-            self.problem("unknown-field", &place, format!("there is no field {name:?} here"), &format!("fields: {known}"));
+            self.problem(
+                "unknown-field",
+                &place,
+                format!("there is no field {name:?} here"),
+                &format!("fields: {known}"),
+            );
         }
     }
 
@@ -242,7 +252,9 @@ impl Reader {
             }
         };
         parsed
-            .map_err(|message| self.problem("bad-duration", place, message, "give seconds or a text such as \"5m\""))
+            .map_err(|message| {
+                self.problem("bad-duration", place, message, "give seconds or a text such as \"5m\"")
+            })
             .ok()
     }
 
@@ -279,7 +291,8 @@ impl Reader {
 
     fn on_error(&mut self, object: &mut Object<'_>) -> OnError {
         let place = object.at("on_error");
-        match object.take("on_error").and_then(|bytes| self.one_of(bytes, &place, ["fail_fast", "continue"])) {
+        match object.take("on_error").and_then(|bytes| self.one_of(bytes, &place, ["fail_fast", "continue"]))
+        {
             Some(1) => OnError::Continue,
             _ => OnError::FailFast,
         }
@@ -362,7 +375,12 @@ impl Reader {
         let mut seen = FxHashSet::default();
         for input in &inputs {
             if !seen.insert(input.name.clone()) {
-                self.problem("bad-input", place, format!("the input {:?} is given twice", input.name), "keep one");
+                self.problem(
+                    "bad-input",
+                    place,
+                    format!("the input {:?} is given twice", input.name),
+                    "keep one",
+                );
             }
         }
         inputs
@@ -438,10 +456,17 @@ impl Reader {
                                 Some(&before) if before != member => edges.push((before, member)),
                                 found => {
                                     let (code, message) = match found {
-                                        Some(_) => ("cyclic-dependency", format!("{id:?} would wait for itself")),
+                                        Some(_) => {
+                                            ("cyclic-dependency", format!("{id:?} would wait for itself"))
+                                        }
                                         None => ("unknown-reference", format!("no sibling is called {id:?}")),
                                     };
-                                    self.problem(code, &place, message, "name another member of this partial");
+                                    self.problem(
+                                        code,
+                                        &place,
+                                        message,
+                                        "name another member of this partial",
+                                    );
                                 }
                             }
                         }
@@ -458,7 +483,13 @@ impl Reader {
     }
 
     /// `after` is where the ids go that the member of a partial waits for.
-    fn term(&mut self, bytes: &[u8], place: &str, depth: usize, after: Option<&mut Vec<String>>) -> Option<Term> {
+    fn term(
+        &mut self,
+        bytes: &[u8],
+        place: &str,
+        depth: usize,
+        after: Option<&mut Vec<String>>,
+    ) -> Option<Term> {
         if depth > MAX_DEPTH {
             self.problem(
                 "too-deep",
@@ -660,7 +691,12 @@ impl Reader {
         };
         let scale = if size { 1.0 } else { 1000.0 };
         if !(0.0..=9e15).contains(&(amount * scale)) {
-            self.problem("bad-option", place, format!("{amount} is out of range"), "give an amount that is not negative");
+            self.problem(
+                "bad-option",
+                place,
+                format!("{amount} is out of range"),
+                "give an amount that is not negative",
+            );
             return None;
         }
         Some((amount * scale).round() as u64)
@@ -716,7 +752,14 @@ impl Reader {
                 let limit = self.count(object, "limit", 1);
                 let on_error = self.on_error(object);
                 let body = self.inner(object, "do", depth);
-                let term = items.zip(body).map(|(items, body)| Term::Each { id, name, items, body, limit, on_error });
+                let term = items.zip(body).map(|(items, body)| Term::Each {
+                    id,
+                    name,
+                    items,
+                    body,
+                    limit,
+                    on_error,
+                });
                 (", do, as, limit, on_error", term)
             }
             "workflow" => {
@@ -784,7 +827,12 @@ impl Reader {
         let Some(name) = self.name(bytes, &place) else { return default.to_owned() };
         let plain = Expr::parse(&name).ok().and_then(|expr| expr.path().cloned());
         if plain.is_none_or(|path| *path.root != *name || !path.segments.is_empty()) {
-            self.problem("bad-id", &place, format!("{name:?} can't be read in an expression"), "use letters, digits and _");
+            self.problem(
+                "bad-id",
+                &place,
+                format!("{name:?} can't be read in an expression"),
+                "use letters, digits and _",
+            );
         }
         name
     }
@@ -859,7 +907,12 @@ impl Reader {
 
     fn binding(&mut self, bytes: &[u8], place: &str, depth: usize) -> Option<Binding> {
         if depth > MAX_DEPTH {
-            self.problem("too-deep", place, format!("values nest deeper than {MAX_DEPTH} levels"), "flatten the value");
+            self.problem(
+                "too-deep",
+                place,
+                format!("values nest deeper than {MAX_DEPTH} levels"),
+                "flatten the value",
+            );
             return None;
         }
         let constant = || Some(Binding::Const(bytes.into()));
@@ -994,8 +1047,14 @@ mod tests {
         assert_eq!(
             codes,
             [
-                "bad-duration", "bad-expression", "bad-id", "bad-option", "bad-term", "unbounded-loop",
-                "unknown-field", "unknown-reference"
+                "bad-duration",
+                "bad-expression",
+                "bad-id",
+                "bad-option",
+                "bad-term",
+                "unbounded-loop",
+                "unknown-field",
+                "unknown-reference"
             ]
         );
         assert!(found.contains(&("bad-expression", "term/partial[0]/with/x".to_owned())), "{found:?}");

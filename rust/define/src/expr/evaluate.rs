@@ -10,7 +10,10 @@ use std::sync::{Arc, LazyLock};
 use cel::common::ast::{EntryExpr, Expr as Ast, IdedExpr};
 use cel::objects::{Key, Map, Value as Cel};
 use cel::{Context, Env, ExecutionError};
-use rmp::encode::{write_array_len, write_bin, write_bool, write_f64, write_map_len, write_nil, write_sint, write_str, write_uint};
+use rmp::encode::{
+    write_array_len, write_bin, write_bool, write_f64, write_map_len, write_nil, write_sint, write_str,
+    write_uint,
+};
 use rustc_hash::FxHashMap;
 
 use super::{Expr, Reference};
@@ -178,7 +181,9 @@ fn decode_at(bytes: &[u8], at: usize, depth: usize, size: &mut usize) -> Result<
         Item::Float(number) => Cel::Float(number),
         Item::Str(text) => Cel::String(Arc::new(text.to_owned())),
         Item::Bytes(bytes) => Cel::Bytes(Arc::new(bytes.to_vec())),
-        Item::Ext(kind, _) => return Err(format!("a value of the extension type {kind} can't be used in CEL")),
+        Item::Ext(kind, _) => {
+            return Err(format!("a value of the extension type {kind} can't be used in CEL"));
+        }
         Item::List(count) => {
             let mut items = Vec::new();
             for _ in 0..count {

@@ -51,7 +51,12 @@ impl Expr {
         collect(program.expression(), &mut Vec::new(), &mut references);
         references.sort();
         references.dedup();
-        Ok(Self { source: source.into(), path: path.map(Arc::new), references: references.into(), program: Arc::new(program) })
+        Ok(Self {
+            source: source.into(),
+            path: path.map(Arc::new),
+            references: references.into(),
+            program: Arc::new(program),
+        })
     }
 
     pub fn source(&self) -> &str {
