@@ -1,4 +1,4 @@
-"""Ferroflow on the work that it and its peers are measured on; a database is made in the folder it runs in."""
+"""Ferroflow on the work it shares with its peers; databases are made in the folder it runs in."""
 
 from __future__ import annotations
 

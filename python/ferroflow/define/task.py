@@ -196,7 +196,7 @@ def _written(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @overload
-def task(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...  # type: ignore[overload-overlap]
+def task(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
 @overload
 def task(fn: Callable[P, R], /) -> Task[P, R]: ...
 @overload
@@ -204,8 +204,8 @@ def task(
     *, name: str | None = None, **options: Unpack[Options]
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(
-    fn: Callable[P, R] | None = None, /, *, name: str | None = None, **options: Unpack[Options]
-) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
+    fn: Callable[P, Any] | None = None, /, *, name: str | None = None, **options: Unpack[Options]
+) -> Task[P, Any] | Callable[[Callable[P, Any]], Task[P, Any]]:
     """Make a function a task.
 
     Parameters
@@ -242,8 +242,8 @@ def task(
     1.5
     """
 
-    def decorate(fn: Callable[P, Any]) -> Task[P, R]:
-        made: Task[P, R] = Task(fn, name or fn.__name__, cast(StepOptions, options))
+    def decorate(fn: Callable[P, Any]) -> Task[P, Any]:
+        made: Task[P, Any] = Task(fn, name or fn.__name__, cast(StepOptions, options))
         registry.add(made)
         return made
 

@@ -12,6 +12,7 @@ use ferroflow_define::{Definition, Problem};
 use ferroflow_engine::event::What;
 use ferroflow_engine::ids::Value;
 use ferroflow_engine::{Command, Failure, Micros, Refusal, Run, RunId, RunState};
+use ferroflow_journal::codec::Link;
 use ferroflow_journal::{Filter, Reader, RunRow, Store, StoreError, store};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -83,7 +84,17 @@ pub enum EngineError {
     Halted(String),
 }
 
+/// What commits need. Whoever waits for a commit makes it, so that a chain of steps needs no
+/// hand-over between threads; those who come meanwhile find it made, or make the next.
+struct Committer {
+    store: Box<dyn Store>,
+    /// Of the runs that have not ended: the link of their last record.
+    links: HashMap<RunId, Link>,
+}
+
 struct Shared {
+    /// Taken before `core`, never after it.
+    committer: Mutex<Option<Committer>>,
     core: Mutex<Core>,
     /// There may be work for a worker.
     work: Condvar,
@@ -107,6 +118,7 @@ impl Engine {
         let tokens = store.reserve()?;
         let reader = store.reader()?;
         let shared = Arc::new(Shared {
+            committer: Mutex::new(Some(Committer { store, links: HashMap::new() })),
             core: Mutex::new(Core::new(settings, tokens)),
             work: Condvar::new(),
             write: Condvar::new(),
@@ -122,7 +134,7 @@ impl Engine {
             })
         };
         let threads = vec![
-            spawn("ferroflow-commit", Box::new(move || commit(&writer, store)))?,
+            spawn("ferroflow-commit", Box::new(move || write(&writer)))?,
             spawn("ferroflow-timer", Box::new(move || time(&timer)))?,
         ];
         Ok(Self { shared, threads: Mutex::new(threads), reader: Mutex::new(Some(reader)) })
@@ -167,16 +179,13 @@ impl Engine {
     }
 
     /// Wakes whoever has something to do now, and waits for the commit if that was promised.
-    fn settle(&self, mut core: MutexGuard<'_, Core>) -> Result<(), EngineError> {
+    fn settle(&self, core: MutexGuard<'_, Core>) -> Result<(), EngineError> {
         let number = core.batch;
         self.wake();
-        if core.settings.durability == Durability::Strict && core.gathered() {
-            while core.durable < number && core.failed.is_none() {
-                self.shared.done.wait(&mut core);
-            }
-            if let Some(message) = &core.failed {
-                return Err(EngineError::Halted(message.clone()));
-            }
+        let promised = core.settings.durability == Durability::Strict && core.gathered();
+        drop(core);
+        if promised && !self.shared.until_durable(number) {
+            return Err(EngineError::Halted(self.failure().unwrap_or_default()));
         }
         Ok(())
     }
@@ -355,12 +364,14 @@ impl Engine {
             let offered = core.news > news + 1;
             let timers = !core.timers.is_empty();
             let cancels = if lane == 1 { std::mem::take(&mut core.to_cancel) } else { Vec::new() };
-            if core.gathered() {
-                self.shared.write.notify_one();
-            }
+            let gathered = core.gathered();
             let (seen, over) = (core.news, core.stopping || core.failed.is_some());
             let gated = job.as_ref().is_some_and(|job| job.gate > core.durable);
             drop(core);
+            // A worker that waits for a commit makes it itself; otherwise work goes on meanwhile.
+            if gathered && !gated {
+                self.shared.write.notify_one();
+            }
             if offered {
                 self.shared.work.notify_all();
             }
@@ -386,13 +397,7 @@ impl Engine {
             if gated {
                 let mut go = false;
                 let shared = &self.shared;
-                executor.idle(&mut || {
-                    let mut core = shared.core.lock();
-                    while core.durable < job.gate && core.failed.is_none() {
-                        shared.done.wait(&mut core);
-                    }
-                    go = core.failed.is_none();
-                });
+                executor.idle(&mut || go = shared.until_durable(job.gate));
                 if !go {
                     return;
                 }
@@ -423,6 +428,7 @@ impl Engine {
         }
         // The last connection to close tidies the files up.
         *self.reader.lock() = None;
+        *self.shared.committer.lock() = None;
         self.shared.done.notify_all();
     }
 
@@ -440,34 +446,33 @@ fn usable(core: &Core) -> Result<(), EngineError> {
     }
 }
 
-/// The committing thread: one commit at a time, each with all that came meanwhile.
-fn commit(shared: &Shared, mut store: Box<dyn Store>) {
-    let mut links = HashMap::new();
-    let mut looked = Instant::now() - INBOX;
-    loop {
-        let mut core = shared.core.lock();
-        while !core.gathered() {
-            if core.closing || core.failed.is_some() {
-                return;
+impl Shared {
+    /// Makes commits until the given one is made; false if that can't be.
+    fn until_durable(&self, number: u64) -> bool {
+        loop {
+            let core = self.core.lock();
+            if core.durable >= number {
+                return true;
             }
-            shared.write.wait_for(&mut core, INBOX);
-            if looked.elapsed() >= INBOX {
-                drop(core);
-                looked = Instant::now();
-                match store.inbox() {
-                    Ok(commands) => {
-                        core = shared.core.lock();
-                        for command in commands {
-                            carry_out(&mut core, command);
-                        }
-                        shared.work.notify_all();
-                    }
-                    Err(error) => {
-                        halt(shared, &error.to_string());
-                        return;
-                    }
-                }
+            if core.failed.is_some() {
+                return false;
             }
+            drop(core);
+            self.commit();
+        }
+    }
+
+    /// Commits what has been gathered; waits if a commit is under way.
+    fn commit(&self) {
+        let mut committer = self.committer.lock();
+        let Some(Committer { store, links }) = &mut *committer else {
+            // The engine is closed: nothing is left to commit.
+            halt(self, "the engine is closed");
+            return;
+        };
+        let mut core = self.core.lock();
+        if !core.gathered() || core.failed.is_some() {
+            return;
         }
         let mut gathered = core.gather();
         drop(core);
@@ -475,20 +480,59 @@ fn commit(shared: &Shared, mut store: Box<dyn Store>) {
             .blobs
             .iter()
             .try_for_each(|(hash, bytes)| store.put_blob(hash, bytes))
-            .and_then(|()| store.commit(&gathered.batch(&mut links)));
+            .and_then(|()| store.commit(&gathered.batch(links)));
         match committed {
             Ok(()) => {
                 let ended: Vec<u32> = gathered.runs.iter().filter(|it| it.ended).map(|it| it.index).collect();
-                shared.core.lock().committed(gathered.number, &ended);
-                shared.done.notify_all();
-                shared.work.notify_all();
+                self.core.lock().committed(gathered.number, &ended);
+                self.done.notify_all();
+                self.work.notify_all();
             }
-            Err(error) => {
-                // The state in memory is ahead of the disk now, and nothing can bring it back:
-                // nobody is told of anything any more, and a new engine starts from the disk.
-                halt(shared, &error.to_string());
+            // The state in memory is ahead of the disk now, and nothing can bring it back:
+            // nobody is told of anything any more, and a new engine starts from the disk.
+            Err(error) => halt(self, &error.to_string()),
+        }
+    }
+
+    /// Carries out what other processes have left.
+    fn read_inbox(&self) {
+        let mut committer = self.committer.lock();
+        let Some(Committer { store, .. }) = &mut *committer else { return };
+        match store.inbox() {
+            Ok(commands) if commands.is_empty() => {}
+            Ok(commands) => {
+                let mut core = self.core.lock();
+                for command in commands {
+                    carry_out(&mut core, command);
+                }
+                drop(core);
+                self.work.notify_all();
+                self.timer.notify_one();
+            }
+            Err(error) => halt(self, &error.to_string()),
+        }
+    }
+}
+
+/// The writing thread: commits what nobody waits for, and looks into the inbox.
+fn write(shared: &Shared) {
+    let mut looked = Instant::now() - INBOX;
+    loop {
+        let mut core = shared.core.lock();
+        if !core.gathered() {
+            if core.closing || core.failed.is_some() {
                 return;
             }
+            shared.write.wait_for(&mut core, INBOX);
+        }
+        let gathered = core.gathered();
+        drop(core);
+        if gathered {
+            shared.commit();
+        }
+        if looked.elapsed() >= INBOX {
+            looked = Instant::now();
+            shared.read_inbox();
         }
     }
 }
@@ -591,10 +635,7 @@ pub(crate) fn load_program(reader: &mut dyn Reader, row: &RunRow) -> Result<Arc<
     Program::compile(&definition).map(Arc::new).map_err(EngineError::Problems)
 }
 
-pub(crate) fn rebuild(
-    reader: &mut dyn Reader,
-    row: &RunRow,
-) -> Result<(Run, Values, ferroflow_journal::codec::Link), EngineError> {
+pub(crate) fn rebuild(reader: &mut dyn Reader, row: &RunRow) -> Result<(Run, Values, Link), EngineError> {
     let program = load_program(reader, row)?;
     let (events, link) = store::events(reader, row.id)?;
     let mut run = Run::new(row.id, program);
