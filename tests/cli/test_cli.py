@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.req("P9.122", "P9.13", "P2.94")
+@pytest.mark.req("P9.122")
 def test_the_sample_workflow_runs_from_json(folder: Path) -> None:
     answer = json.loads(cli(folder, "run", str(SAMPLE), "--json", "--input", 'data={"name": "ada"}'))
     assert answer["state"] == "completed"
@@ -63,7 +63,6 @@ def test_the_sample_workflow_runs_from_json(folder: Path) -> None:
     assert any(event.get("name") == "final_result" for event in shown["events"])
 
 
-@pytest.mark.req("P9.9", "P2.95")
 def test_run_list_show_verify(folder: Path) -> None:
     assert "12" in cli(folder, "run", "mine.py:twice", "-i", "n=3")
     assert "as told" in cli(folder, "run", "mine:fails", code=1)
@@ -92,6 +91,7 @@ def test_a_waiting_run_is_resumed_signalled_and_cancelled(folder: Path) -> None:
     assert "takes no commands" in cli(folder, "cancel", run, code=1)
 
 
+@pytest.mark.req("P9.9")
 def test_graphs(folder: Path) -> None:
     assert "prepare (data_process)" in cli(folder, "graph", str(SAMPLE))
     assert "n0_0 -> n0_1" in cli(folder, "graph", str(SAMPLE), "--format", "dot")

@@ -67,7 +67,6 @@ def lost(folder: Path, shim: Path, durability: str, dice: random.Random) -> tupl
     return len(acknowledged), len(set(acknowledged) - there)
 
 
-@pytest.mark.req("P5.96", "P4.177")
 def test_strict_loses_nothing_that_was_acknowledged(tmp_path: Path, shim: Path) -> None:
     dice = random.Random(3)
     total = 0

@@ -62,7 +62,7 @@ def diamond(n: int) -> Any:
     return {"sum": add(left, right), "parts": [left, right]}
 
 
-@pytest.mark.req("P8.1", "P8.12", "P8.76", "P7.30")
+@pytest.mark.req("P8.12")
 def test_a_diamond_of_sync_and_async_tasks(engine: ff.Engine) -> None:
     assert engine.run(diamond, 3) == {"sum": 24, "parts": [12, 12]}
     assert engine.run(diamond, n=1) == {"sum": 8, "parts": [4, 4]}
@@ -111,7 +111,7 @@ def test_constructs(engine: ff.Engine) -> None:
     }
 
 
-@pytest.mark.req("P8.93", "P7.88", "P8.92")
+@pytest.mark.req("P8.76", "P8.92", "P8.93", "P7.88")
 def test_variables_are_set_after_a_step_and_read_by_expressions(engine: ff.Engine) -> None:
     @ff.workflow
     def flow(n: int) -> Any:
@@ -121,7 +121,7 @@ def test_variables_are_set_after_a_step_and_read_by_expressions(engine: ff.Engin
     assert engine.run(flow, 3) == 14
 
 
-@pytest.mark.req("P4.138", "P8.100")
+@pytest.mark.req("P4.140", "P8.101")
 def test_a_failed_step_fails_the_run_and_says_where_and_why(engine: ff.Engine) -> None:
     @ff.workflow
     def flow() -> Any:
@@ -138,7 +138,7 @@ def test_a_failed_step_fails_the_run_and_says_where_and_why(engine: ff.Engine) -
     assert states == {"t.broken": "failed", "t.double": "cancelled"}
 
 
-@pytest.mark.req("P4.139", "P4.140", "P8.101")
+@pytest.mark.req("P8.102")
 def test_continue_lets_independent_steps_go_on(engine: ff.Engine) -> None:
     @ff.workflow(on_error="continue")
     def flow() -> Any:
@@ -152,7 +152,6 @@ def test_continue_lets_independent_steps_go_on(engine: ff.Engine) -> None:
     assert states["t.double"] == "skipped"
 
 
-@pytest.mark.req("P7.79", "P8.102")
 def test_a_step_that_is_not_critical_degrades_the_run(engine: ff.Engine) -> None:
     @ff.workflow
     def flow() -> Any:
@@ -173,7 +172,7 @@ def test_a_step_that_is_not_critical_degrades_the_run(engine: ff.Engine) -> None
     assert handle.view().degraded
 
 
-@pytest.mark.req("P4.136", "P8.103", "P6.99")
+@pytest.mark.req("P4.136", "P4.139", "P8.103", "P6.99")
 def test_retries_until_it_works(engine: ff.Engine) -> None:
     tries = []
 
@@ -208,7 +207,7 @@ def test_fail_gives_a_code_and_is_not_retried(engine: ff.Engine) -> None:
     assert caught.value.code == "CARD_REFUSED"
 
 
-@pytest.mark.req("P8.8", "P8.82", "P1.27", "P6.130")
+@pytest.mark.req("P1.27", "P6.130", "P8.8")
 def test_timeouts_of_step_and_run(engine: ff.Engine) -> None:
     @ff.workflow
     def slow_step() -> Any:
@@ -226,7 +225,7 @@ def test_timeouts_of_step_and_run(engine: ff.Engine) -> None:
         engine.run(slow_run, options=ff.RunOptions(timeout=timedelta(milliseconds=30)))
 
 
-@pytest.mark.req("P7.14", "P8.91", "P6.131")
+@pytest.mark.req("P6.132", "P8.91")
 def test_cancel_stops_bodies_and_keeps_the_reason(engine: ff.Engine) -> None:
     stopped = threading.Event()
 
@@ -254,7 +253,7 @@ def test_cancel_stops_bodies_and_keeps_the_reason(engine: ff.Engine) -> None:
         handle.cancel()
 
 
-@pytest.mark.req("P7.16", "P7.17", "P8.95", "P6.132")
+@pytest.mark.req("P7.17", "P8.95")
 def test_pause_and_resume(engine: ff.Engine) -> None:
     @ff.workflow
     def chain() -> Any:
@@ -270,7 +269,6 @@ def test_pause_and_resume(engine: ff.Engine) -> None:
     assert handle.result(5) == 3
 
 
-@pytest.mark.req("P8.20", "P7.57")
 def test_signals_are_taken_in_order_and_may_come_early(engine: ff.Engine) -> None:
     @ff.workflow
     def flow() -> Any:
@@ -306,7 +304,7 @@ def test_priorities_go_first(tmp_path: Path) -> None:
     assert order == ["critical", "normal", "low"]
 
 
-@pytest.mark.req("P1.25", "P8.12", "P7.58")
+@pytest.mark.req("P1.25")
 def test_capacity_is_never_exceeded(engine: ff.Engine) -> None:
     running, most, lock = 0, 0, threading.Lock()
 
@@ -377,7 +375,7 @@ def test_annotated_arguments_are_converted(engine: ff.Engine) -> None:
     assert engine.run(flow) == 5
 
 
-@pytest.mark.req("P7.11", "P8.69", "P9.73", "P9.74")
+@pytest.mark.req("P8.69", "P9.73")
 def test_runs_are_listed_newest_first_in_pages(engine: ff.Engine) -> None:
     runs = [engine.start(diamond, n, options=ff.RunOptions(correlation=f"c{n % 2}")) for n in range(5)]
     for handle in runs:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import update_wrapper
-from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
 from ferroflow.define import registry
 from ferroflow.define.trace import Ref, Term, binding, check, emit, tracing
@@ -195,17 +195,22 @@ def _written(options: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
+class _Decorator(Protocol):
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Task[P, R]: ...
+
+
 @overload
 def task(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
 @overload
 def task(fn: Callable[P, R], /) -> Task[P, R]: ...
 @overload
-def task(
-    *, name: str | None = None, **options: Unpack[Options]
-) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(*, name: str | None = None, **options: Unpack[Options]) -> _Decorator: ...
 def task(
     fn: Callable[P, Any] | None = None, /, *, name: str | None = None, **options: Unpack[Options]
-) -> Task[P, Any] | Callable[[Callable[P, Any]], Task[P, Any]]:
+) -> Any:
     """Make a function a task.
 
     Parameters

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property, update_wrapper
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
@@ -38,17 +39,23 @@ _KINDS: Mapping[Any, str] = {
 }  # fmt: skip
 
 
-def compiled(definition: Mapping[str, Any]) -> _core.Program:
-    """Compile a definition object, or report everything that is wrong with it."""
+@contextmanager
+def reporting(name: object) -> Iterator[None]:
+    """Turn the core's list of problems into one error."""
     try:
-        return _core.Program(msgspec.msgpack.encode(definition))
+        yield
     except ValueError as error:
         if not error.args or not isinstance(error.args[0], list):
             raise
         problems = [Problem(*it) for it in error.args[0]]
-        name = definition.get("name", "?")
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise DefinitionError(f"workflow {name!r} has {count}:", problems) from None
+
+
+def compiled(definition: Mapping[str, Any]) -> _core.Program:
+    """Compile a definition object, or report everything that is wrong with it."""
+    with reporting(definition.get("name", "?")):
+        return _core.Program(msgspec.msgpack.encode(definition))
 
 
 class Workflow(Generic[P, R]):

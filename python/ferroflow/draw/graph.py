@@ -69,5 +69,11 @@ def dot(blocks: Sequence[Block]) -> str:
         for before, after in edges:
             yield f"{indent}n{number}_{before} -> n{number}_{after};"
 
-    lines = ["digraph workflow {", "  node [shape=box];", *(body(0, "  ") if blocks else []), "}"]
+    lines = [
+        "digraph workflow {",
+        "  rankdir=LR;",
+        "  node [shape=box];",
+        *(body(0, "  ") if blocks else []),
+        "}",
+    ]
     return "\n".join(lines) + "\n"

@@ -20,6 +20,7 @@ import msgspec
 from ferroflow import _core
 from ferroflow.define import Priority, Task, Workflow, registry
 from ferroflow.define.units import micros, size
+from ferroflow.define.workflow import reporting
 from ferroflow.engine import records
 from ferroflow.engine.bodies import Bodies, prepare
 from ferroflow.engine.handle import Handle
@@ -218,14 +219,15 @@ class Engine:
         options = options or RunOptions()
         program = workflow.program
         lanes = self._lanes(program.tasks)
-        run = self._core.start(
-            program,
-            [lanes[name] for name in program.tasks],
-            msgspec.msgpack.encode(workflow.bind(*args, **inputs)),
-            PRIORITIES.index(options.priority),
-            None if options.timeout is None else micros(options.timeout),
-            options.correlation,
-        )
+        with reporting(workflow.name):
+            run = self._core.start(
+                program,
+                [lanes[name] for name in program.tasks],
+                msgspec.msgpack.encode(workflow.bind(*args, **inputs)),
+                PRIORITIES.index(options.priority),
+                None if options.timeout is None else micros(options.timeout),
+                options.correlation,
+            )
         return Handle(self._core, run)
 
     def run(

@@ -5,7 +5,7 @@ use std::fmt;
 /// A problem found in a definition. All problems are collected, never only the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Stable slug, e.g. `unknown-reference`; catalogued in `docs/errors.md`.
+    /// Stable slug, e.g. `unknown-reference`.
     pub code: &'static str,
     /// Where: a path into the definition, e.g. `term/partial[3]/with/x` or a step path.
     pub place: String,

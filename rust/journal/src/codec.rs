@@ -101,7 +101,6 @@ mod tests {
         ]
     }
 
-    /// Req: P5.92, P5.94
     #[test]
     fn records_come_back_and_each_vouches_for_the_one_before() {
         let (one, link) = encode(&[0; 32], 1, &events());

@@ -519,8 +519,11 @@ fn write(shared: &Shared) {
     let mut looked = Instant::now() - INBOX;
     loop {
         let mut core = shared.core.lock();
+        if core.failed.is_some() {
+            return;
+        }
         if !core.gathered() {
-            if core.closing || core.failed.is_some() {
+            if core.closing {
                 return;
             }
             shared.write.wait_for(&mut core, INBOX);

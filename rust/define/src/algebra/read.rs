@@ -1030,7 +1030,7 @@ mod tests {
         }
     }
 
-    /// Req: P1.23, P7.90, P9.67
+    /// Req: P1.23, P7.90, P9.68
     #[test]
     fn all_problems_are_reported_at_once_with_their_places() {
         let found = problems(&json!({
@@ -1077,7 +1077,7 @@ mod tests {
         assert_eq!(ids, ["a", "a_3", "a_2", "a_4"]);
     }
 
-    /// Req: P7.91, P7.92
+    /// Req: P7.90, P7.91, P7.93
     #[test]
     fn cycles_duplicates_and_unknown_steps_are_found() {
         let cycle = json!({"name": "w", "term": {"partial": [
