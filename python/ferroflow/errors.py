@@ -10,6 +10,7 @@
     ├── RunFailed                a run ended in failure
     │   └── RunTimedOut          it did not end in time
     ├── RunCancelled             a run was cancelled
+    ├── RunEnded                 a command to a run that has ended
     ├── EngineClosed             the engine was closed
     └── StorageError             the database can't be used
         ├── ForeignDatabase      it is no ferroflow database
@@ -122,6 +123,10 @@ class RunCancelled(FerroflowError):
     def __init__(self, message: str, *, run: str = "") -> None:
         super().__init__(message)
         self.run = run
+
+
+class RunEnded(FerroflowError):
+    """A command to a run that has ended."""
 
 
 class EngineClosed(FerroflowError):

@@ -25,6 +25,28 @@ def test_a_task_called_outside_a_workflow_simply_runs() -> None:
     assert load.fn("x") == [1, 2]
 
 
+@pytest.mark.req("P1.1")
+def test_tracing_operators_and_json_give_the_same_hash() -> None:
+    @ff.workflow(name="same")
+    def traced(path: str) -> Any:
+        return clean(load(path), strict=False)
+
+    rows = {"$": 'steps["d.load"]'}
+    written = ff.load({
+        "name": "same", "inputs": {"path": "str"},
+        "term": [
+            {"task": "d.load", "args": [{"$": "input.path"}]},
+            {"task": "d.clean", "args": [rows], "with": {"strict": False}},
+        ],
+    })  # fmt: skip
+    built = ff.Workflow.from_term(
+        "same",
+        load.term(ff.expr("input.path")) >> clean.term(ff.expr('steps["d.load"]'), strict=False),
+        inputs={"path": "str"},
+    )
+    assert traced.hash == written.hash == built.hash
+
+
 def test_operators_build_terms() -> None:
     a, b, c = load.term("a"), load.term("b"), load.term("c")
     assert (a >> b >> c).to_dict() == {"sequence": [a.to_dict(), b.to_dict(), c.to_dict()]}

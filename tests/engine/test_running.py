@@ -249,7 +249,7 @@ def test_cancel_stops_bodies_and_keeps_the_reason(engine: ff.Engine) -> None:
     with pytest.raises(ff.RunCancelled, match="changed my mind"):
         handle.result()
     assert stopped.wait(5)
-    with pytest.raises(ff.FerroflowError, match="cancelled"):
+    with pytest.raises(ff.RunEnded, match="cancelled"):
         handle.cancel()
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from ferroflow import _core
 from ferroflow.engine import records
-from ferroflow.errors import FerroflowError, RunNotFound
+from ferroflow.errors import RunEnded, RunNotFound
 
 
 def _clock(micros: int | None) -> str:
@@ -142,7 +142,7 @@ def post(db: Path, run: str, command: str, payload: bytes) -> None:
     if not states:
         raise RunNotFound(f"there is no run {run} in {db}")
     if states[0] in records.TERMINAL:
-        raise FerroflowError(f"run {run} is {states[0]}: it takes no commands any more")
+        raise RunEnded(f"run {run} is {states[0]}: it takes no commands any more")
     _core.post(db, run, command, payload)
     click.echo(f"left for the engine of {db}")
 

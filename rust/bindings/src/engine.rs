@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ferroflow_engine::{Command, Failure, RunId};
+use ferroflow_engine::{Command, Failure, Refusal, RunId};
 use ferroflow_journal::{MemoryStore, SqliteStore, Store, StoreError, Sync};
 use ferroflow_live::{
     Durability, Ended, EngineError, Executor, Outcome, Request, Settings, Ticket, Unfinished,
@@ -116,6 +116,7 @@ pub(crate) fn error(py: Python<'_>, error: EngineError) -> PyErr {
         EngineError::Problems(found) => return problems(py, found.clone()),
         EngineError::Store(failed) => return store_error(py, failed),
         EngineError::NoRun(_) => "RunNotFound",
+        EngineError::Refused(Refusal::WrongState { state, .. }) if state.is_terminal() => "RunEnded",
         EngineError::Refused(_) => "FerroflowError",
         EngineError::Input(_) => "InvalidInput",
         EngineError::Closed => "EngineClosed",

@@ -74,7 +74,7 @@ impl Program {
     /// The content hash of the normal form.
     #[getter]
     fn hash(&self, py: Python<'_>) -> String {
-        py.detach(|| blake3::hash(&self.definition.write())).to_hex().to_string()
+        blake3::Hash::from_bytes(py.detach(|| self.definition.hash())).to_hex().to_string()
     }
 
     /// The definition object in its standard form.
