@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ferroflow_define::algebra::compile::{Bind, Kind, Program};
 use ferroflow_define::value::{self, Item};
@@ -126,6 +126,14 @@ pub(crate) struct Core {
     async_running: usize,
     /// Grows when there may be work for a worker that found none.
     pub news: u64,
+    /// Workers that wait for such news.
+    pub idle_workers: usize,
+    /// The writing thread waits to be told that something has gathered.
+    pub writer_idle: bool,
+    /// How long events may gather before they are committed.
+    pub pause: Duration,
+    /// What the timer thread waits for.
+    pub timer_set: Option<Micros>,
     /// No more steps are started.
     pub stopping: bool,
     /// The workers are gone: nothing more will happen.
@@ -179,6 +187,10 @@ impl Core {
             in_flight: FxHashMap::default(),
             async_running: 0,
             news: 0,
+            idle_workers: 0,
+            writer_idle: false,
+            pause: Duration::ZERO,
+            timer_set: None,
             stopping: false,
             closing: false,
             failed: None,
@@ -507,6 +519,21 @@ impl Core {
                 self.done.remove(&oldest);
             }
         }
+    }
+
+    /// Whether steps wait to be taken.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.schedule.waiting(0) + self.schedule.waiting(1) > 0
+    }
+
+    /// Whether something is due before the timer thread looks again, and nobody told it yet.
+    pub(crate) fn timer_moved(&mut self) -> bool {
+        let next = self.timers.first().map(|&(at, _)| at);
+        let moved = next.is_some_and(|next| self.timer_set.is_none_or(|set| next < set));
+        if moved {
+            self.timer_set = next;
+        }
+        moved
     }
 
     /// Lets everything happen that is due; says when the next thing is.

@@ -22,6 +22,10 @@ use crate::values::Values;
 /// How often other processes' commands are looked for.
 const INBOX: Duration = Duration::from_millis(50);
 
+/// Events gather for a quarter of the time that the last commit took, so that one sync serves what
+/// comes at nearly the same time, and for at most this long.
+const GATHER: Duration = Duration::from_millis(1);
+
 /// What became of a body.
 #[derive(Debug)]
 pub enum Outcome {
@@ -361,21 +365,22 @@ impl Engine {
                 core.finish(&ticket, outcome);
             }
             let job = core.next(lane);
-            let offered = core.news > news + 1;
-            let timers = !core.timers.is_empty();
+            let others = core.idle_workers > 0 && core.news > news && core.has_waiting();
+            let sooner = core.timer_moved();
             let cancels = if lane == 1 { std::mem::take(&mut core.to_cancel) } else { Vec::new() };
             let gathered = core.gathered();
             let (seen, over) = (core.news, core.stopping || core.failed.is_some());
             let gated = job.as_ref().is_some_and(|job| job.gate > core.durable);
+            // Who has to wait commits meanwhile; who goes on leaves it to the writing thread.
+            let write = gathered && !gated && job.is_some() && std::mem::take(&mut core.writer_idle);
             drop(core);
-            // A worker that waits for a commit makes it itself; otherwise work goes on meanwhile.
-            if gathered && !gated {
+            if write {
                 self.shared.write.notify_one();
             }
-            if offered {
+            if others {
                 self.shared.work.notify_all();
             }
-            if timers {
+            if sooner {
                 self.shared.timer.notify_one();
             }
             if !cancels.is_empty() {
@@ -388,9 +393,20 @@ impl Engine {
                 let shared = &self.shared;
                 executor.idle(&mut || {
                     let mut core = shared.core.lock();
-                    while core.news == seen && !core.stopping && core.failed.is_none() {
+                    core.idle_workers += 1;
+                    let nothing =
+                        |core: &Core| core.news == seen && !core.stopping && core.failed.is_none();
+                    if gathered && nothing(&core) {
+                        let pause = core.pause;
+                        shared.work.wait_for(&mut core, pause);
+                        if core.gathered() && nothing(&core) {
+                            MutexGuard::unlocked(&mut core, || shared.commit());
+                        }
+                    }
+                    while nothing(&core) {
                         shared.work.wait(&mut core);
                     }
+                    core.idle_workers -= 1;
                 });
                 continue;
             };
@@ -476,6 +492,7 @@ impl Shared {
         }
         let mut gathered = core.gather();
         drop(core);
+        let begun = Instant::now();
         let committed = gathered
             .blobs
             .iter()
@@ -484,7 +501,10 @@ impl Shared {
         match committed {
             Ok(()) => {
                 let ended: Vec<u32> = gathered.runs.iter().filter(|it| it.ended).map(|it| it.index).collect();
-                self.core.lock().committed(gathered.number, &ended);
+                let mut core = self.core.lock();
+                core.pause = (begun.elapsed() / 4).min(GATHER);
+                core.committed(gathered.number, &ended);
+                drop(core);
                 self.done.notify_all();
                 self.work.notify_all();
             }
@@ -526,11 +546,14 @@ fn write(shared: &Shared) {
             if core.closing {
                 return;
             }
+            core.writer_idle = true;
             shared.write.wait_for(&mut core, INBOX);
+            core.writer_idle = false;
         }
-        let gathered = core.gathered();
+        let (gathered, pause) = (core.gathered(), if core.closing { Duration::ZERO } else { core.pause });
         drop(core);
         if gathered {
+            std::thread::sleep(pause);
             shared.commit();
         }
         if looked.elapsed() >= INBOX {
@@ -578,6 +601,7 @@ fn time(shared: &Shared) {
             return;
         }
         let next = core.tick();
+        core.timer_set = next;
         if core.gathered() {
             shared.write.notify_one();
             shared.work.notify_all();
