@@ -32,6 +32,7 @@ from ferroflow.engine import (
     Context,
     Engine,
     Handle,
+    Named,
     RunOptions,
     RunRecord,
     RunView,
@@ -49,6 +50,7 @@ from ferroflow.errors import (
     ForeignDatabase,
     InvalidInput,
     MissingTail,
+    MissingValue,
     NewerDatabase,
     Problem,
     RunCancelled,
@@ -58,6 +60,7 @@ from ferroflow.errors import (
     RunTimedOut,
     StorageError,
     TaskNotFound,
+    WrongType,
 )
 
 __all__ = [
@@ -75,6 +78,8 @@ __all__ = [
     "Handle",
     "InvalidInput",
     "MissingTail",
+    "MissingValue",
+    "Named",
     "NewerDatabase",
     "Problem",
     "Ref",
@@ -93,6 +98,7 @@ __all__ = [
     "TaskNotFound",
     "Term",
     "Workflow",
+    "WrongType",
     "__version__",
     "choose",
     "current",

@@ -5,6 +5,8 @@
     FerroflowError
     ├── DefinitionError          a workflow that is not right; all problems at once
     ├── InvalidInput             inputs that do not fit the workflow
+    │   ├── MissingValue         a task asked for a value that is not there
+    │   └── WrongType            a task asked for a value of another type
     ├── TaskNotFound             a task that no imported module defines
     ├── RunNotFound              an id that no run has
     ├── RunFailed                a run ended in failure
@@ -73,6 +75,14 @@ class DefinitionError(FerroflowError):
 
 class InvalidInput(FerroflowError):
     """Inputs that do not fit the workflow."""
+
+
+class MissingValue(InvalidInput):
+    """A task asked for an input, variable or parameter that is not there."""
+
+
+class WrongType(InvalidInput):
+    """A task asked for an input, variable or parameter of another type than it has."""
 
 
 class TaskNotFound(FerroflowError):

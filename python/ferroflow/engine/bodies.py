@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ferroflow.engine.context import Context, attempt
-from ferroflow.errors import Cancelled, Fail
+from ferroflow.engine.context import attempt
+from ferroflow.errors import Cancelled, Fail, InvalidInput
 
 if TYPE_CHECKING:
     from ferroflow import _core
@@ -84,7 +84,7 @@ def failure(error: BaseException) -> Failed:
     message = f"{type(error).__name__}: {error}"
     if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
         return "EXECUTION_FAILED", message, details, False
-    if isinstance(error, (msgspec.ValidationError,)):
+    if isinstance(error, (InvalidInput, msgspec.ValidationError)):
         return "INVALID_INPUT", message, details, False
     return "EXECUTION_FAILED", message, details, True
 
@@ -136,15 +136,12 @@ class Bodies:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: dict[int, asyncio.Task[None]] = {}
 
-    def execute(self, job: _core.Job) -> bytes | Failed:
+    def execute(self, job: _core.Job, task: str, arguments: bytes) -> bytes | Failed:
         """Run a synchronous body in this thread."""
         try:
-            *args, kwargs = decode(job.arguments)
-            reset = attempt.set(Context(self._core, job))
-            try:
-                result = self.functions[job.task](*args, **kwargs)
-            finally:
-                attempt.reset(reset)
+            *args, kwargs = decode(arguments)
+            attempt.set((job, arguments))
+            result = self.functions[task](*args, **kwargs)
         except BaseException as error:
             # Whatever a task raises is the step's failure, never the engine's.
             return failure(error)
@@ -164,27 +161,27 @@ class Bodies:
             thread.join()
             loop.close()
 
-    def _submit(self, job: _core.Job) -> None:
+    def _submit(self, job: _core.Job, task: str, arguments: bytes) -> None:
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._begin, job)
+        self._loop.call_soon_threadsafe(self._begin, job, task, arguments)
 
-    def _begin(self, job: _core.Job) -> None:
+    def _begin(self, job: _core.Job, task: str, arguments: bytes) -> None:
         assert self._loop is not None
-        body: Coroutine[Any, Any, None] = self._await(job)
+        body: Coroutine[Any, Any, None] = self._await(job, task, arguments)
         self._running[job.token] = self._loop.create_task(body)
 
-    async def _await(self, job: _core.Job) -> None:
+    async def _await(self, job: _core.Job, task: str, arguments: bytes) -> None:
         outcome: bytes | Failed
         try:
-            *args, kwargs = decode(job.arguments)
-            attempt.set(Context(self._core, job))
-            outcome = pack(await self.functions[job.task](*args, **kwargs))
+            *args, kwargs = decode(arguments)
+            attempt.set((job, arguments))
+            outcome = pack(await self.functions[task](*args, **kwargs))
         except asyncio.CancelledError:
             outcome = "CANCELLED", "the attempt was cancelled", "", False
         except BaseException as error:
             outcome = failure(error)
         self._running.pop(job.token, None)
-        self._core.finish(job, outcome)
+        job.finish(outcome)
 
     def _cancel(self, tokens: list[int]) -> None:
         assert self._loop is not None

@@ -2,13 +2,87 @@
 
 from __future__ import annotations
 
+import inspect
+import time
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ferroflow.errors import Cancelled
+import msgspec
+
+from ferroflow.define import registry
+from ferroflow.errors import Cancelled, MissingValue, WrongType
 
 if TYPE_CHECKING:
     from ferroflow import _core
+
+T = TypeVar("T")
+
+
+class Named(Mapping[str, Any]):
+    """Values by name, with typed access.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.task
+    ... def limit() -> int:
+    ...     inputs = ff.current().inputs
+    ...     return min(inputs.require("n", int), inputs.optional("most", int, 10))
+    >>> @ff.workflow
+    ... def limited(n: int, most: object = None) -> int:
+    ...     return limit()
+    >>> with ff.Engine() as engine:
+    ...     engine.run(limited, 12), engine.run(limited, 12, 11)
+    (10, 11)
+    """
+
+    def __init__(self, what: str, values: Mapping[str, Any]) -> None:
+        self._what = what
+        self._values = values
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"<{self._what}s {self._values!r}>"
+
+    def require(self, name: str, kind: type[T]) -> T:
+        """Return a value of a type.
+
+        Raises
+        ------
+        MissingValue
+            If there is none of the name.
+        WrongType
+            If it is of another type.
+        """
+        if name not in self._values:
+            raise MissingValue(f"there is no {self._what} {name!r}; there is {sorted(self._values)}")
+        return self._typed(name, kind)
+
+    def optional(self, name: str, kind: type[T], default: T) -> T:
+        """Return a value of a type, or the default if there is none, or None, of the name.
+
+        Raises
+        ------
+        WrongType
+            If it is of another type.
+        """
+        return default if self._values.get(name) is None else self._typed(name, kind)
+
+    def _typed(self, name: str, kind: type[T]) -> T:
+        try:
+            return msgspec.convert(self._values[name], kind)
+        except msgspec.ValidationError as error:
+            raise WrongType(f"the {self._what} {name!r} is not of type {kind.__name__}: {error}") from None
 
 
 class Context:
@@ -28,11 +102,12 @@ class Context:
     1
     """
 
-    __slots__ = ("_core", "_job")
-
-    def __init__(self, core: _core.Engine, job: _core.Job) -> None:
-        self._core = core
+    def __init__(self, job: _core.Job, arguments: bytes) -> None:
         self._job = job
+        self._arguments = arguments
+
+    def __repr__(self) -> str:
+        return f"<Context of attempt {self.attempt} of {self.step} in run {self.run}>"
 
     @property
     def run(self) -> str:
@@ -45,13 +120,22 @@ class Context:
         return self._job.task
 
     @property
+    def step(self) -> str:
+        """The path of the step: unique in the run, iterations included."""
+        path: str = self._around["path"]
+        return path
+
+    @property
     def attempt(self) -> int:
         """Which attempt of the step this is, counted from 1."""
         return self._job.attempt
 
     @property
     def key(self) -> str:
-        """The same for every attempt of this step of this run: an idempotency key."""
+        """The same for every attempt of this step of this run, iteration included.
+
+        Hand it to whatever the task changes, as an idempotency key.
+        """
         return f"{self._job.run}/{self._job.step}"
 
     @property
@@ -59,9 +143,48 @@ class Context:
         """The fencing token: larger than that of every attempt before."""
         return self._job.token
 
+    @property
+    def parameters(self) -> Named:
+        """What the step was given, by the names of the function's parameters."""
+        *args, kwargs = msgspec.msgpack.decode(self._arguments)
+        found = registry.find(self.task)
+        if found is not None:
+            bound = inspect.signature(found.fn).bind(*args, **kwargs)
+            bound.apply_defaults()
+            kwargs = bound.arguments
+        return Named("parameter", kwargs)
+
+    @property
+    def inputs(self) -> Named:
+        """The inputs of the workflow, or of the sub-workflow, that the step belongs to."""
+        return Named("input", self._around["inputs"] or {})
+
+    @property
+    def variables(self) -> Named:
+        """The variables of the run as they are now."""
+        return Named("variable", self._surroundings()["variables"])
+
+    @property
+    def upstream(self) -> Named:
+        """The results of the steps that this one directly depends on, by id."""
+        return Named("result", self._around["upstream"])
+
+    @cached_property
+    def _around(self) -> dict[str, Any]:
+        return self._surroundings()
+
+    def _surroundings(self) -> dict[str, Any]:
+        found: dict[str, Any] = msgspec.msgpack.decode(self._job.surroundings())
+        return found
+
+    def remaining(self) -> float | None:
+        """Return the seconds until the attempt times out; None if it has no timeout."""
+        deadline = self._around["deadline"]
+        return None if deadline is None else max(0.0, deadline / 1e6 - time.time())
+
     def cancelled(self) -> bool:
         """Whether the attempt was cancelled, timed out or superseded: stop soon."""
-        return self._core.is_stopped(self._job)
+        return self._job.is_stopped()
 
     def check(self) -> None:
         """Raise `Cancelled` if the attempt no longer counts."""
@@ -70,11 +193,12 @@ class Context:
 
     def progress(self, percent: float, message: str = "") -> None:
         """Report how far the body is, from 0 to 100; raises `Cancelled` if it should stop."""
-        if not self._core.progress(self._job, percent, message):
+        if not self._job.progress(percent, message):
             raise Cancelled(f"the attempt of task {self.task!r} in run {self.run} was cancelled")
 
 
-attempt: ContextVar[Context] = ContextVar("ferroflow_attempt")
+# What runs here: an attempt and its arguments. Only who asks for it pays for a Context.
+attempt: ContextVar[tuple[_core.Job, bytes]] = ContextVar("ferroflow_attempt")
 
 
 def current() -> Context:
@@ -84,9 +208,16 @@ def current() -> Context:
     ------
     LookupError
         Outside a task that an engine runs.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> ff.current()
+    Traceback (most recent call last):
+    LookupError: no task is running here: ff.current() works inside a task that an engine runs
     """
     try:
-        return attempt.get()
+        return Context(*attempt.get())
     except LookupError:
         message = "no task is running here: ff.current() works inside a task that an engine runs"
         raise LookupError(message) from None

@@ -12,18 +12,18 @@ use ferroflow_live::{
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString};
 
 use crate::read::{self, Listing};
 use crate::{Program, problems, raise};
 
-/// An attempt to be run.
+/// An attempt that runs, and how its body reports on it.
 #[pyclass(frozen, module = "ferroflow._core")]
 pub(crate) struct Job {
+    live: Arc<ferroflow_live::Engine>,
     ticket: Ticket,
     run: RunId,
     task: Arc<str>,
-    arguments: Vec<u8>,
     attempt: u16,
 }
 
@@ -49,15 +49,31 @@ impl Job {
         &self.task
     }
 
-    /// MessagePack: a list of the positional arguments, then a map of the others.
-    #[getter]
-    fn arguments<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.arguments)
-    }
-
     #[getter]
     fn attempt(&self) -> u16 {
         self.attempt
+    }
+
+    /// What surrounds the step, as MessagePack: its path and deadline, inputs, variables, results upstream.
+    fn surroundings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let found = py.detach(|| self.live.surroundings(&self.ticket));
+        found.map(|bytes| PyBytes::new(py, &bytes)).map_err(|failed| error(py, failed))
+    }
+
+    /// False if the attempt no longer counts.
+    fn progress(&self, py: Python<'_>, percent: f64, message: &str) -> bool {
+        py.detach(|| self.live.progress(&self.ticket, percent, message))
+    }
+
+    fn is_stopped(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.live.is_stopped(&self.ticket))
+    }
+
+    /// Reports a body that went on after `execute` returned: its result, or (code, message, details,
+    /// retriable).
+    fn finish(&self, py: Python<'_>, result: Bound<'_, PyAny>) {
+        let outcome = outcome(Ok(result));
+        py.detach(|| self.live.finish(&self.ticket, outcome));
     }
 }
 
@@ -87,15 +103,23 @@ fn outcome(returned: PyResult<Bound<'_, PyAny>>) -> Outcome {
 
 struct Worker<'py> {
     py: Python<'py>,
+    live: Arc<ferroflow_live::Engine>,
     execute: Bound<'py, PyAny>,
     cancel: Option<Bound<'py, PyAny>>,
+    /// Names of tasks as Python has them, so that none is made twice.
+    names: HashMap<Arc<str>, Bound<'py, PyString>>,
 }
 
 impl Executor for Worker<'_> {
     fn run(&mut self, job: ferroflow_live::Job) -> Outcome {
         let ferroflow_live::Job { ticket, run, task, arguments, attempt, .. } = job;
-        let job = Bound::new(self.py, Job { ticket, run, task, arguments, attempt });
-        outcome(job.and_then(|job| self.execute.call1((job,))))
+        let name = match self.names.get(&task) {
+            Some(name) => name,
+            None => self.names.entry(task.clone()).or_insert(PyString::new(self.py, &task)),
+        };
+        let arguments = PyBytes::new(self.py, &arguments);
+        let job = Bound::new(self.py, Job { live: self.live.clone(), ticket, run, task, attempt });
+        outcome(job.and_then(|job| self.execute.call1((job, name, arguments))))
     }
 
     fn idle(&mut self, wait: &mut (dyn FnMut() + Send)) {
@@ -161,7 +185,7 @@ fn ended_tuple<'py>(py: Python<'py>, ended: &Ended) -> EndedTuple<'py> {
 /// The live engine over one store.
 #[pyclass(frozen, module = "ferroflow._core")]
 pub(crate) struct Engine {
-    live: ferroflow_live::Engine,
+    live: Arc<ferroflow_live::Engine>,
 }
 
 #[pymethods]
@@ -197,7 +221,7 @@ impl Engine {
             };
             ferroflow_live::Engine::open(store, settings)
         });
-        opened.map(|live| Self { live }).map_err(|failed| store_error(py, &failed))
+        opened.map(|live| Self { live: Arc::new(live) }).map_err(|failed| store_error(py, &failed))
     }
 
     #[pyo3(signature = (program, lanes, inputs, priority, timeout, correlation))]
@@ -300,25 +324,12 @@ impl Engine {
         py.detach(|| self.live.status(id)).map(|state| state.name()).map_err(|failed| error(py, failed))
     }
 
-    /// Runs steps of a lane until the engine stops; `execute(job)` runs a body.
+    /// Runs steps of a lane until the engine stops; `execute(job, task, arguments)` runs a body. The
+    /// arguments are MessagePack: a list of the positional ones, then a map of the others.
     #[pyo3(signature = (lane, execute, cancel=None))]
     fn work(&self, py: Python<'_>, lane: u8, execute: Bound<'_, PyAny>, cancel: Option<Bound<'_, PyAny>>) {
-        self.live.work(lane, &mut Worker { py, execute, cancel });
-    }
-
-    /// Reports an asynchronous body: its result, or (code, message, details, retriable).
-    fn finish(&self, py: Python<'_>, job: &Job, result: Bound<'_, PyAny>) {
-        let outcome = outcome(Ok(result));
-        py.detach(|| self.live.finish(&job.ticket, outcome));
-    }
-
-    /// False if the attempt no longer counts.
-    fn progress(&self, py: Python<'_>, job: &Job, percent: f64, message: &str) -> bool {
-        py.detach(|| self.live.progress(&job.ticket, percent, message))
-    }
-
-    fn is_stopped(&self, py: Python<'_>, job: &Job) -> bool {
-        py.detach(|| self.live.is_stopped(&job.ticket))
+        let (live, names) = (self.live.clone(), HashMap::new());
+        self.live.work(lane, &mut Worker { py, live, execute, cancel, names });
     }
 
     fn stop(&self, py: Python<'_>) {

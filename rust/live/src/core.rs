@@ -419,6 +419,40 @@ impl Core {
         }
     }
 
+    /// An object of what surrounds the step of an attempt: its `path`, the `deadline` of the attempt,
+    /// the `inputs` of its workflow, the `variables` of the run, and the results `upstream`, of the
+    /// steps it directly depends on, by id. `None` if the run has ended.
+    pub(crate) fn surroundings(&self, ticket: &Ticket) -> Option<Vec<u8>> {
+        const SURE: &str = "memory takes what is written";
+        let live = self.runs.get(ticket.run as usize)?.as_ref()?;
+        let (run, values) = (&live.run, &live.values);
+        let mut out = Vec::new();
+        rmp::encode::write_map_len(&mut out, 5).expect(SURE);
+        rmp::encode::write_str(&mut out, "path").expect(SURE);
+        rmp::encode::write_str(&mut out, &run.path(ticket.step)).expect(SURE);
+        rmp::encode::write_str(&mut out, "deadline").expect(SURE);
+        match run.attempt(ticket.step).and_then(|attempt| attempt.deadline) {
+            Some(deadline) => drop(rmp::encode::write_sint(&mut out, deadline).expect(SURE)),
+            None => rmp::encode::write_nil(&mut out).expect(SURE),
+        }
+        rmp::encode::write_str(&mut out, "inputs").expect(SURE);
+        out.extend_from_slice(values.inputs_at(run, ticket.step));
+        rmp::encode::write_str(&mut out, "variables").expect(SURE);
+        rmp::encode::write_map_len(&mut out, values.variables().len() as u32).expect(SURE);
+        for (name, bytes) in values.variables() {
+            rmp::encode::write_str(&mut out, name).expect(SURE);
+            out.extend_from_slice(bytes);
+        }
+        rmp::encode::write_str(&mut out, "upstream").expect(SURE);
+        let upstream = run.upstream(ticket.step);
+        rmp::encode::write_map_len(&mut out, upstream.len() as u32).expect(SURE);
+        for step in upstream {
+            rmp::encode::write_str(&mut out, &run.node(step).id).expect(SURE);
+            out.extend_from_slice(&values.of_step(run, step));
+        }
+        Some(out)
+    }
+
     /// Records the outcome of an attempt; that of a superseded one is dropped.
     pub(crate) fn finish(&mut self, ticket: &Ticket, outcome: Outcome) {
         if matches!(outcome, Outcome::Later) {

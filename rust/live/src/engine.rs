@@ -344,6 +344,11 @@ impl Engine {
         told && !core.stopped.contains(&token)
     }
 
+    /// What a body may want to know of its step, as MessagePack: see `Core::surroundings`.
+    pub fn surroundings(&self, ticket: &Ticket) -> Result<Vec<u8>, EngineError> {
+        self.core().surroundings(ticket).ok_or_else(|| EngineError::Input("the attempt no longer counts".into()))
+    }
+
     /// Whether an attempt was superseded, cancelled or timed out while its body runs.
     pub fn is_stopped(&self, ticket: &Ticket) -> bool {
         self.core().stopped.contains(&ticket.token)

@@ -52,6 +52,18 @@ impl Values {
         &self.vars
     }
 
+    /// The inputs of the workflow, or of the sub-workflow, that a step belongs to.
+    pub(crate) fn inputs_at(&self, run: &Run, step: Step) -> &[u8] {
+        let mut frame = run.place(step).frame;
+        while let Some(owner) = run.owner(frame) {
+            if let Some(inputs) = self.inputs.get(&owner) {
+                return inputs;
+            }
+            frame = run.place(owner).frame;
+        }
+        self.input.as_deref().unwrap_or(NIL)
+    }
+
     pub(crate) fn recorded(&self, step: Step) -> Option<&Bytes> {
         self.results.get(step as usize)?.as_ref()
     }

@@ -280,6 +280,28 @@ impl Run {
         base + copy * self.program.blocks[block as usize].nodes.len() as u32 + node
     }
 
+    /// The steps that a step directly waits for, joins passed through, in order.
+    pub fn upstream(&self, step: Step) -> Vec<Step> {
+        let place = self.place(step);
+        let code = &self.program.blocks[place.block as usize];
+        let mut seen = vec![false; code.nodes.len()];
+        let (mut found, mut stack) = (Vec::new(), vec![place.node]);
+        while let Some(node) = stack.pop() {
+            for before in 0..code.nodes.len() as u32 {
+                if seen[before as usize] || code.graph.successors(before).binary_search(&node).is_err() {
+                    continue;
+                }
+                seen[before as usize] = true;
+                match code.nodes[before as usize].kind {
+                    Kind::Join => stack.push(before),
+                    _ => found.push(self.sibling(place.frame, place.copy, before)),
+                }
+            }
+        }
+        found.sort_unstable();
+        found
+    }
+
     /// Frames opened by a composite, oldest first: (frame, branch or iteration, copies, ended).
     pub fn frames_of(&self, step: Step) -> impl Iterator<Item = (u32, u32, u32, bool)> + '_ {
         self.owned.get(&step).into_iter().flatten().map(|&frame| {
