@@ -8,12 +8,16 @@
     │   ├── MissingValue         a task asked for a value that is not there
     │   └── WrongType            a task asked for a value of another type
     ├── TaskNotFound             a task that no imported module defines
+    ├── WorkflowNotFound         a name under which no workflow is registered
     ├── RunNotFound              an id that no run has
+    ├── RunExists                an id that another run has
     ├── RunFailed                a run ended in failure
     │   └── RunTimedOut          it did not end in time
     ├── RunCancelled             a run was cancelled
     ├── RunEnded                 a command to a run that has ended
+    ├── EngineBusy               the engine has as many runs as it may have
     ├── EngineClosed             the engine was closed
+    ├── QueryRefused             SQL that fails, or would do more than read
     └── StorageError             the database can't be used
         ├── ForeignDatabase      it is no ferroflow database
         ├── NewerDatabase        a newer ferroflow wrote it
@@ -89,8 +93,16 @@ class TaskNotFound(FerroflowError):
     """A task that no imported module defines."""
 
 
+class WorkflowNotFound(FerroflowError):
+    """A name under which no workflow is registered."""
+
+
 class RunNotFound(FerroflowError):
     """An id that no run has."""
+
+
+class RunExists(FerroflowError):
+    """An id that another run has."""
 
 
 class RunFailed(FerroflowError):
@@ -139,8 +151,16 @@ class RunEnded(FerroflowError):
     """A command to a run that has ended."""
 
 
+class EngineBusy(FerroflowError):
+    """The engine has as many unfinished runs as it may have."""
+
+
 class EngineClosed(FerroflowError):
     """The engine was closed."""
+
+
+class QueryRefused(FerroflowError):
+    """SQL that fails, or that would do more than read."""
 
 
 class StorageError(FerroflowError):

@@ -150,6 +150,7 @@ def test_foreign_corrupt_and_newer_files(tmp_path: Path) -> None:
         ff.Engine(ours)
 
 
+@pytest.mark.req("P5.94")
 def test_a_flipped_bit_is_found_and_named(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
 
@@ -159,15 +160,24 @@ def test_a_flipped_bit_is_found_and_named(tmp_path: Path) -> None:
 
     with ff.Engine(path) as engine:
         run = engine.start(flow).id
+        other = engine.start(flow).id
     script = (
         "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]);"
-        "b = bytearray(c.execute('SELECT body FROM records ORDER BY first').fetchone()[0]);"
-        "b[60] ^= 1; c.execute('UPDATE records SET body = ? WHERE first = 1', (bytes(b),));"
+        "r, b = c.execute('SELECT run, body FROM records ORDER BY run, first').fetchone(); b = bytearray(b);"
+        "b[60] ^= 1; c.execute('UPDATE records SET body = ? WHERE run = ? AND first = 1', (bytes(b), r));"
         "c.commit()"
     )
     subprocess.run([sys.executable, "-c", script, str(path)], check=True)
-    with pytest.raises(ff.CorruptDatabase, match=f"record 0 of run {run}.*checksum"):
-        ff.Engine(path)
+    # The others go on; this one says what is wrong with it, wherever it is asked for.
+    with ff.Engine(path) as engine:
+        assert list(engine.unresumed) == [run]
+        damage = f"record 0 of run {run}.*checksum"
+        with pytest.raises(ff.CorruptDatabase, match=damage):
+            engine.handle(run).result()
+        with pytest.raises(ff.CorruptDatabase, match=damage):
+            engine.resume([run])
+        engine.handle(other).signal("never", 1)
+        assert engine.handle(other).result(5) == [7, 1]
 
 
 def test_a_missing_tail_is_noticed(tmp_path: Path) -> None:

@@ -149,26 +149,16 @@ def post(db: Path, run: str, command: str, payload: bytes) -> None:
 
 def verify(db: Path, *, as_json: bool) -> None:
     """Check every record of every run."""
-    reader = _core.Reader(db)
-    checked, damaged, before = 0, [], None
-    while True:
-        page = reader.runs(None, [], None, None, None, before, 1000)
-        for row in page:
-            run = str(row["id"])
-            whole, problem = reader.verify(run)
-            checked += whole
-            if problem is not None:
-                damaged.append({"run": run, "record": whole, "problem": problem})
-        if len(page) < 1000:
-            break
-        before = str(page[-1]["id"])
+    found = msgspec.msgpack.decode(_core.Reader(db).verify())
+    whole = found["complete"] and not found["broken"]
     if as_json:
-        answer = {"commits": reader.commits(), "records": checked, "damaged": damaged}
-        click.echo(msgspec.json.encode(answer).decode())
+        click.echo(msgspec.json.encode({**found, "valid": whole}).decode())
     else:
-        for found in damaged:
-            click.echo(f"run {found['run']}: record {found['record']} is damaged: {found['problem']}")
-        verdict = "valid" if not damaged else f"{len(damaged)} runs are damaged"
-        click.echo(f"{checked} records: {verdict}")
-    if damaged:
+        for it in found["broken"]:
+            click.echo(f"run {it['run']}: record {it['record']} is damaged: {it['why']}")
+        if not found["complete"]:
+            click.echo("records or runs are missing: the hash over the runs is not the recorded one")
+        said = "valid" if whole else "damaged"
+        click.echo(f"{found['records']} records of {found['runs']} runs: {said}")
+    if not whole:
         sys.exit(1)

@@ -24,8 +24,8 @@ def add(task: Task[..., Any]) -> None:
 
 
 def find(name: str) -> Task[..., Any] | None:
-    """Return the task of a name."""
-    return _tasks.get(name)
+    """Return the task of a name; `double:left` is the task `double` in a role of its own."""
+    return _tasks.get(name) or _tasks.get(name.partition(":")[0])
 
 
 def _origin(task: Task[..., Any]) -> tuple[str, str]:

@@ -1,18 +1,27 @@
 """Running workflows: the engine, handles on runs, and what a task sees while it runs."""
 
 from ferroflow.engine.context import Context, Named, current
-from ferroflow.engine.engine import Engine, RunOptions
-from ferroflow.engine.handle import Handle
+from ferroflow.engine.engine import Engine, Registration, RunOptions, Stats
+from ferroflow.engine.handle import Handle, Reason
+from ferroflow.engine.listening import Event, Subscription
 from ferroflow.engine.records import RunRecord, RunView, StepView
+from ferroflow.engine.states import RunState, StepState
 
 __all__ = [
     "Context",
     "Engine",
+    "Event",
     "Handle",
     "Named",
+    "Reason",
+    "Registration",
     "RunOptions",
     "RunRecord",
+    "RunState",
     "RunView",
+    "Stats",
+    "StepState",
     "StepView",
+    "Subscription",
     "current",
 ]

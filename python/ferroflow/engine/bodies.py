@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ferroflow.engine.blocking import LOOP
 from ferroflow.engine.context import attempt
 from ferroflow.errors import Cancelled, Fail, InvalidInput
 
@@ -151,7 +152,7 @@ class Bodies:
         """Hand asynchronous bodies to an event loop of their own until the engine stops."""
         loop = asyncio.new_event_loop()
         self._loop = loop
-        thread = threading.Thread(target=loop.run_forever, name="ferroflow-loop", daemon=True)
+        thread = threading.Thread(target=loop.run_forever, name=LOOP, daemon=True)
         thread.start()
         try:
             self._core.work(1, self._submit, self._cancel)
@@ -191,6 +192,12 @@ class Bodies:
     def _stop(self, token: int) -> None:
         if task := self._running.get(token):
             task.cancel()
+
+    def abandon(self) -> None:
+        """Cancel asynchronous bodies that still run."""
+        if self._loop is not None:
+            for token in [*self._running]:
+                self._loop.call_soon_threadsafe(self._stop, token)
 
     async def _drain(self) -> None:
         while self._running:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import logging
 import os
+import platform
 import threading
+import time
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Self, TypeVar
@@ -19,17 +21,21 @@ import msgspec
 
 from ferroflow import _core
 from ferroflow.define import Priority, Task, Workflow, registry
-from ferroflow.define.units import micros, size
+from ferroflow.define.units import Duration, micros, size
 from ferroflow.define.workflow import reporting
 from ferroflow.engine import records
+from ferroflow.engine.blocking import asynchronous, may_block
 from ferroflow.engine.bodies import Bodies, prepare
 from ferroflow.engine.handle import Handle
-from ferroflow.errors import TaskNotFound
+from ferroflow.engine.listening import Ends, Event, Subscription
+from ferroflow.errors import DefinitionError, FerroflowError, TaskNotFound
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 PRIORITIES: Sequence[str] = ("critical", "high", "normal", "low", "background")
+
+log = logging.getLogger("ferroflow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +47,76 @@ class RunOptions:
     priority
         Class of all its steps that have none of their own.
     timeout
-        The run must end within this time: seconds, timedelta or "5m". Goes before the
-        workflow's own.
+        The run must end within this time: seconds, timedelta or "5m"; 0 for no limit. Goes before
+        the workflow's own.
     correlation
         An id of the caller's, to find the run by.
+    id
+        The id of the run, a UUID, where the caller has to know it beforehand: a second start with
+        it raises `RunExists`.
+    version
+        Of a workflow that is started by name; default: the version that was registered last.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.workflow
+    ... def nothing() -> None: ...
+    >>> with ff.Engine() as engine:
+    ...     _ = engine.run(nothing, options=ff.RunOptions(priority="high", correlation="order 7"))
+    ...     [run.correlation for run in engine.list()]
+    ['order 7']
     """
 
     priority: Priority = "normal"
-    timeout: float | str | timedelta | None = None
+    timeout: Duration | None = None
     correlation: str | None = None
+    id: str | None = None
+    version: str | None = None
+
+
+class Registration(msgspec.Struct, frozen=True, kw_only=True):
+    """A workflow that can be started by name.
+
+    Parameters
+    ----------
+    name, version
+        What it is called.
+    hash
+        The content hash of its normal form.
+    registered
+        Since when: microseconds since 1970, UTC.
+    """
+
+    name: str
+    version: str
+    hash: str
+    registered: int
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine has done since it was opened, and does now.
+
+    Parameters
+    ----------
+    runs
+        How many runs have come into each state.
+    active
+        Runs that have not ended.
+    ready, running
+        Steps that wait for a worker, and bodies that run.
+    commits
+        Commits that were made.
+    refused
+        Results that came too late, as their attempts had been superseded.
+    """
+
+    runs: dict[str, int]
+    active: int
+    ready: int
+    running: int
+    commits: int
+    refused: int
 
 
 _open: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -76,8 +143,21 @@ class Engine:
         Asynchronous bodies under way at a time.
     max_value
         Size that one result may have.
+    max_runs
+        Unfinished runs that are accepted at a time; `start` raises `EngineBusy` beyond that.
+    run_timeout, step_timeout
+        Of runs, and of attempts, that have no timeout of their own.
     resume
-        Whether to resume unfinished runs now. Later: `engine.resume()`.
+        Whether to resume unfinished runs now: all, none, or those of which a function of their
+        record says so. Later: `engine.resume()`.
+    node
+        What runs record as the place where they ran. Default: the host's name.
+
+    Attributes
+    ----------
+    unresumed : dict of str to FerroflowError
+        Runs that could not be resumed, and why: their tasks are not imported, or their records are
+        damaged. The others go on.
 
     Examples
     --------
@@ -102,7 +182,11 @@ class Engine:
         capacity: Mapping[str, float | str] | None = None,
         async_limit: int = 1000,
         max_value: int | str = "64MiB",
-        resume: bool = True,
+        max_runs: int | None = None,
+        run_timeout: Duration | None = None,
+        step_timeout: Duration | None = None,
+        resume: bool | Callable[[records.RunRecord], bool] = True,
+        node: str | None = None,
     ) -> None:
         if path is not None and os.fspath(path) == ":memory:":
             path = None
@@ -115,21 +199,28 @@ class Engine:
             raise ValueError(f"workers={threads}: at least one is needed")
         amounts = {"cpu": float(os.cpu_count() or 1), "memory": _physical_memory()}
         amounts |= dict(capacity or {})  # type: ignore[arg-type]
-        self._core = _core.Engine(
+        self._process = os.getpid()
+        self._native = _core.Engine(
             self.path,
             durability,
             {name: _amount(name, amount) for name, amount in amounts.items()},
             async_limit,
             size(max_value),
+            max_runs,
+            _limit(run_timeout),
+            _limit(step_timeout),
+            node or platform.node(),
         )
         self.workers = threads
-        self._bodies = Bodies(self._core)
+        self.unresumed: dict[str, FerroflowError] = {}
+        self._bodies = Bodies(self._native)
         self._closing = threading.Lock()
         self._closed = False
+        self._ends: Ends | None = None
         self._loop_thread: threading.Thread | None = None
         self._threads = [
             threading.Thread(
-                target=self._core.work,
+                target=self._native.work,
                 args=(0, self._bodies.execute),
                 name=f"ferroflow-worker-{number}",
                 daemon=True,
@@ -139,8 +230,37 @@ class Engine:
         for thread in self._threads:
             thread.start()
         _open.add(self)
+        if log.isEnabledFor(logging.INFO):
+            self.subscribe(_log_change)
         if resume and self.path is not None:
-            self.resume()
+            self.resume(None if resume is True else resume)
+
+    @classmethod
+    def dev(cls, *, workers: int = 10) -> Self:
+        """Open an engine for trying things out: in memory, ten workers, changes logged on the console.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> with ff.Engine.dev() as engine:
+        ...     engine.workers
+        10
+        """
+        if not log.handlers:
+            console = logging.StreamHandler()
+            console.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+            log.addHandler(console)
+        log.setLevel(logging.INFO)
+        return cls(workers=workers, capacity={"cpu": workers})
+
+    @property
+    def _core(self) -> _core.Engine:
+        if os.getpid() != self._process:
+            raise FerroflowError(
+                f"this engine belongs to process {self._process}, and a fork has carried it into "
+                f"{os.getpid()}; open an engine here, or start processes by 'spawn'"
+            )
+        return self._native
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
@@ -166,31 +286,48 @@ class Engine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await asyncio.to_thread(self.close)
+        await self.aclose()
 
-    def close(self) -> None:
+    def close(self, drain: Duration = 30.0) -> int:
         """Wait for the bodies that are running, start no others, and close the database.
 
         Runs that have not ended are resumed by the next engine on the database.
+
+        Parameters
+        ----------
+        drain
+            How long to wait for bodies. Those that still run then are told to stop, as by a
+            cancellation, and their steps run again with their runs.
+
+        Returns
+        -------
+        How many runs have not ended.
         """
         with self._closing:
             if self._closed:
-                return
+                return 0
             self._closed = True
-            self._core.stop()
-            for thread in self._threads:
-                if thread is not threading.current_thread():
-                    thread.join()
-            if self._loop_thread is not None:
-                self._loop_thread.join()
-            self._core.join()
+            core = self._core
+            core.stop()
+            until = time.monotonic() + micros(drain) / 1e6
+            threads = [*self._threads, *filter(None, [self._loop_thread])]
+            if not _joined(threads, until):
+                core.abandon()
+                self._bodies.abandon()
+                if not _joined(threads, time.monotonic() + 1.0):
+                    left = ", ".join(thread.name for thread in threads if thread.is_alive())
+                    log.warning("closed %r although bodies do not stop: %s", self, left)
+            core.join()
             _open.discard(self)
+            return core.remaining()
+
+    aclose = asynchronous(close)
 
     # ------------------------------------------------------------------------------- running
 
     def start(
         self,
-        workflow: Workflow[P, R],
+        workflow: Workflow[P, R] | str,
         /,
         *args: Any,
         options: RunOptions | None = None,
@@ -203,11 +340,11 @@ class Engine:
         Parameters
         ----------
         workflow
-            What to run.
+            What to run: a workflow, or the name of a registered one.
         *args, **inputs
             Its inputs.
         options
-            Priority, timeout and correlation id of the run.
+            Priority, timeout, correlation id and id of the run.
 
         Raises
         ------
@@ -215,24 +352,32 @@ class Engine:
             If an input is missing, unknown or of the wrong type.
         TaskNotFound
             If the workflow uses a task that no imported module defines.
+        WorkflowNotFound
+            If no workflow is registered under the name.
+        RunExists
+            If there is a run of the id in the options.
+        EngineBusy
+            If the engine has `max_runs` unfinished runs.
         """
         options = options or RunOptions()
-        program = workflow.program
+        found = self._registered(workflow, options.version) if isinstance(workflow, str) else workflow
+        program = found.program
         lanes = self._lanes(program.tasks)
-        with reporting(workflow.name):
+        with reporting(found.name):
             run = self._core.start(
                 program,
                 [lanes[name] for name in program.tasks],
-                msgspec.msgpack.encode(workflow.bind(*args, **inputs)),
+                msgspec.msgpack.encode(found.bind(*args, **inputs)),
                 PRIORITIES.index(options.priority),
                 None if options.timeout is None else micros(options.timeout),
                 options.correlation,
+                options.id,
             )
-        return Handle(self._core, run)
+        return Handle(self, run)
 
     def run(
         self,
-        workflow: Workflow[P, R],
+        workflow: Workflow[P, R] | str,
         /,
         *args: Any,
         options: RunOptions | None = None,
@@ -245,11 +390,13 @@ class Engine:
         RunFailed, RunTimedOut, RunCancelled
             If the run did not complete.
         """
-        return self.start(workflow, *args, options=options, **inputs).result()
+        may_block("engine.run()", "await engine.arun()")
+        handle: Handle[R] = self.start(workflow, *args, options=options, **inputs)
+        return handle.result()
 
     async def astart(
         self,
-        workflow: Workflow[P, R],
+        workflow: Workflow[P, R] | str,
         /,
         *args: Any,
         options: RunOptions | None = None,
@@ -260,49 +407,113 @@ class Engine:
 
     async def arun(
         self,
-        workflow: Workflow[P, R],
+        workflow: Workflow[P, R] | str,
         /,
         *args: Any,
         options: RunOptions | None = None,
         **inputs: Any,
     ) -> R:
         """Like `run`, for `await`."""
-        handle = await self.astart(workflow, *args, options=options, **inputs)
+        handle: Handle[R] = await self.astart(workflow, *args, options=options, **inputs)
         return await handle.aresult()
+
+    def _listening(self) -> Ends:
+        with self._closing:
+            if self._ends is None:
+                self._ends = Ends(self._core)
+            return self._ends
+
+    # --------------------------------------------------------------------------- registering
+
+    def register(self, workflow: Workflow[..., Any]) -> Registration:
+        """Make a workflow one that can be started by its name, also after a restart.
+
+        The same workflow again, by its content, is no change.
+
+        Raises
+        ------
+        DefinitionError
+            If the workflow is not right, has no steps, or is not the one that is registered under
+            its name and version.
+        TaskNotFound
+            If it uses a task that no imported module defines.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> @ff.task
+        ... def double(n: int) -> int:
+        ...     return 2 * n
+        >>> @ff.workflow(version="7")
+        ... def twice(n: int) -> int:
+        ...     return double(n)
+        >>> with ff.Engine() as engine:
+        ...     _ = engine.register(twice)
+        ...     engine.run("twice", 4), [it.version for it in engine.workflows()]
+        (8, ['7'])
+        """
+        program = workflow.program
+        if not any(nodes for _, nodes, _ in program.blocks()):
+            raise DefinitionError(f"workflow {workflow.name!r} has no steps: give it at least one")
+        self._lanes(program.tasks)
+        since = self._core.register(program)
+        return Registration(name=program.name, version=program.version, hash=program.hash, registered=since)
+
+    def workflows(self) -> list[Registration]:
+        """Return the registered workflows, the latest of each name first."""
+        return [
+            Registration(name=name, version=version, hash=content, registered=since)
+            for name, version, content, since in self._core.registered()
+        ]
+
+    def _registered(self, name: str, version: str | None) -> Workflow[..., Any]:
+        return Workflow.from_definition(msgspec.msgpack.decode(self._core.definition(name, version)))
 
     def handle(self, run: str) -> Handle[Any]:
         """Return a handle on a run by its id; raises `RunNotFound` if there is none."""
         self._core.status(run)
-        return Handle(self._core, run)
+        return Handle(self, run)
 
-    def resume(self, runs: Iterable[str] | None = None) -> list[str]:
+    def resume(self, runs: Iterable[str] | Callable[[records.RunRecord], bool] | None = None) -> list[str]:
         """Take up runs that had not ended when the database was last used.
 
         Parameters
         ----------
         runs
-            Their ids; all of them by default.
+            Their ids, or a function of a run's record that says whether it goes on; all of them
+            by default.
 
         Returns
         -------
-        The ids of those that go on. Runs whose tasks are not imported stay as they are.
+        The ids of those that go on. Of the others `unresumed` says why they do not; where ids
+        were given, the first such reason is raised.
         """
-        wanted = None if runs is None else set(runs)
+        chosen = runs if callable(runs) else None
+        wanted = None if runs is None or callable(runs) else set(runs)
         going = []
         lanes: dict[str, int] = {}
-        for run, _, tasks in self._core.unfinished():
-            if wanted is not None and run not in wanted:
+        failed: dict[str, FerroflowError] = {}
+        for row, tasks in self._core.unfinished():
+            record = msgspec.convert(row, records.RunRecord)
+            if (wanted is not None and record.id not in wanted) or (chosen and not chosen(record)):
                 continue
             try:
+                if isinstance(tasks, FerroflowError):
+                    raise tasks
                 lanes |= self._lanes(tasks)
-            except TaskNotFound:
-                if wanted is not None:
-                    raise
+            except FerroflowError as error:
+                failed[record.id] = error
                 continue
-            going.append(run)
+            going.append(record.id)
         if going:
-            self._core.recover(going, lanes)
-        return going
+            failed |= dict(self._core.recover(going, lanes))
+        self.unresumed = {run: why for run, why in self.unresumed.items() if run not in going}
+        for run, why in failed.items():
+            self.unresumed[run] = why
+            log.error("run %s is not resumed: %s", run, why)
+        if failed and wanted is not None:
+            raise next(iter(failed.values()))
+        return [run for run in going if run not in failed]
 
     def _lanes(self, tasks: Iterable[str]) -> dict[str, int]:
         """Make the tasks known to the workers; say which of them are asynchronous."""
@@ -327,6 +538,81 @@ class Engine:
         return lanes
 
     # ------------------------------------------------------------------------------- looking
+
+    def subscribe(
+        self, callback: Callable[[Event], object], *, kinds: Iterable[str] = (), run: str | None = None
+    ) -> Subscription:
+        """Call a function with what happens from now on, once it is on record.
+
+        Events come in order, each once, in a thread of the subscription's own. A function that
+        raises is logged and counted, and harms nobody; one that is slow makes events queue up.
+
+        Parameters
+        ----------
+        callback
+            Gets an `Event`.
+        kinds
+            Only these kinds, such as "RunCompleted"; all by default.
+        run
+            Only this run.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> @ff.workflow
+        ... def nothing() -> None: ...
+        >>> seen = []
+        >>> with ff.Engine() as engine:
+        ...     changes = engine.subscribe(lambda event: seen.append((event.was, event.state)))
+        ...     engine.run(nothing)
+        >>> changes.close()
+        >>> [f"{was} to {state}" for was, state in seen if was]
+        ['created to running', 'running to completed']
+        """
+        return Subscription(self._core.listen(), callback, kinds, run)
+
+    def sql(self, query: str, *parameters: object, timeout: Duration = 30.0) -> list[dict[str, Any]]:
+        """Run a query over the database; it can only read.
+
+        The tables are those of `rust/journal/src/sqlite/schema_1.sql`. Don't open the file with
+        another SQLite in this process, such as Python's: that would drop the engine's locks.
+
+        Parameters
+        ----------
+        query
+            One SELECT, with `?1`, `?2` for parameters.
+        *parameters
+            Numbers, texts, bytes or None.
+        timeout
+            The query is stopped after this time.
+
+        Returns
+        -------
+        A dict a row, by the names of the columns.
+
+        Raises
+        ------
+        QueryRefused
+            If it fails or would do more than read, or if the engine has no database file.
+        """
+        packed = self._core.query(query, msgspec.msgpack.encode(parameters), micros(timeout) / 1e6)
+        columns, rows = msgspec.msgpack.decode(packed)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def stats(self) -> Stats:
+        """Return what the engine has done since it was opened, and does now.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> @ff.workflow
+        ... def nothing() -> None: ...
+        >>> with ff.Engine() as engine:
+        ...     engine.run(nothing)
+        ...     engine.stats().runs["completed"]
+        1
+        """
+        return msgspec.msgpack.decode(self._core.stats(), type=Stats)
 
     def list(
         self,
@@ -356,6 +642,30 @@ class Engine:
         rows = self._core.runs(workflow, states, correlation, since, until, before, limit)
         return records.run_records(rows)
 
+    aregister = asynchronous(register)
+    aresume = asynchronous(resume)
+    ahandle = asynchronous(handle)
+    alist = asynchronous(list)  # noqa: A003 - the method
+    asql = asynchronous(sql)
+
+
+def _joined(threads: Iterable[threading.Thread], until: float) -> bool:
+    """Wait for threads until an instant; whether all have ended."""
+    others = [thread for thread in threads if thread is not threading.current_thread()]
+    for thread in others:
+        thread.join(max(0.0, until - time.monotonic()))
+    return not any(thread.is_alive() for thread in others)
+
+
+def _limit(duration: Duration | None) -> int | None:
+    """Return microseconds; None and 0 mean no limit."""
+    return None if duration is None else micros(duration) or None
+
+
+def _log_change(event: Event) -> None:
+    if event.kind == "RunCreated" or event.was is not None:
+        log.info("%s %s is %s", event.workflow, event.run, event.state)
+
 
 def _physical_memory() -> float:
     with contextlib.suppress(ValueError, OSError, AttributeError):
@@ -375,3 +685,15 @@ def _close_all() -> None:
     # Worker threads must be out of the interpreter before it is torn down.
     for engine in [*_open]:
         engine.close()
+
+
+def _forked() -> None:
+    # The child of a fork has neither the threads nor the right to the database; holding the lock's
+    # descriptor, it would keep others out when the parent is gone.
+    for engine in [*_open]:
+        if engine._native.lock is not None:
+            os.close(engine._native.lock)
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_forked)

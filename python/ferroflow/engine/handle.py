@@ -8,12 +8,39 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from ferroflow.engine import records
+from ferroflow.engine.blocking import asynchronous, may_block
+from ferroflow.engine.states import RunState
 from ferroflow.errors import RunCancelled, RunFailed, RunTimedOut
 
 if TYPE_CHECKING:
     from ferroflow import _core
+    from ferroflow.engine.engine import Engine
 
 T_co = TypeVar("T_co", covariant=True)
+
+# State, degraded, packed result, (step, code, message, details), reason.
+_Ended = tuple[str, bool, bytes, tuple[str, str, str, str] | None, str | None]
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step does or waits for.
+
+    Parameters
+    ----------
+    step
+        Its path; empty for the run as a whole.
+    what
+        `running`, `queued`, `signal`, `sleep`, `retry` or `paused`.
+    detail
+        The signal's name, the resource that is short, the reason of a pause.
+    until
+        Until when: microseconds since 1970, UTC.
+    """
+
+    step: str
+    what: str
+    detail: str
+    until: int | None
 
 
 class Handle(Generic[T_co]):
@@ -30,20 +57,24 @@ class Handle(Generic[T_co]):
     ...     return double(double(n))
     >>> with ff.Engine() as engine:
     ...     handle = engine.start(twice, 5)
-    ...     handle.result()
-    20
+    ...     handle.result(), handle.status()
+    (20, <RunState.COMPLETED: 'completed'>)
     """
 
-    def __init__(self, core: _core.Engine, run: str) -> None:
-        self._core = core
+    def __init__(self, engine: Engine, run: str) -> None:
+        self._engine = engine
         self.id = run
+
+    @property
+    def _core(self) -> _core.Engine:
+        return self._engine._core
 
     def __repr__(self) -> str:
         return f"<Handle {self.id}>"
 
-    def status(self) -> str:
-        """Return the state of the run: `running`, `paused`, `completed`, ..."""
-        return self._core.status(self.id)
+    def status(self) -> RunState:
+        """Return the state of the run."""
+        return RunState(self._core.status(self.id))
 
     def result(self, timeout: float | None = None) -> T_co:
         """Wait for the end of the run and return what it yields.
@@ -60,7 +91,27 @@ class Handle(Generic[T_co]):
         TimeoutError
             If it has not ended in time; the run goes on.
         """
-        ended = self._core.wait(self.id, timeout)
+        may_block("handle.result()", "await handle.aresult()")
+        return self._yields(self._core.wait(self.id, timeout), timeout)
+
+    async def aresult(self, timeout: float | None = None) -> T_co:
+        """Like `result`, for `await`. However many runs are awaited, no thread waits for each."""
+        ends = self._engine._listening()
+        ended = ends.expect(self.id)
+        try:
+            # It may have ended before anybody listened.
+            found = self._core.wait(self.id, 0.0)
+            if found is None:
+                async with asyncio.timeout(timeout):
+                    await ended.wait()
+                found = self._core.wait(self.id, 0.0)
+        except TimeoutError:
+            found = None
+        finally:
+            ends.forget(self.id, ended)
+        return self._yields(found, timeout)
+
+    def _yields(self, ended: _Ended | None, timeout: float | None) -> T_co:
         if ended is None:
             raise TimeoutError(f"run {self.id} has not ended within {timeout} s")
         state, _, packed, error, reason = ended
@@ -74,10 +125,6 @@ class Handle(Generic[T_co]):
         text = f"run {self.id} {state}{where}: {message}"
         kind = RunTimedOut if state == "timed_out" else RunFailed
         raise kind(text, run=self.id, step=step or None, code=code, details=details)
-
-    async def aresult(self, timeout: float | None = None) -> T_co:
-        """Like `result`, for `await`."""
-        return await asyncio.to_thread(self.result, timeout)
 
     def cancel(self, reason: str = "cancelled by its user") -> None:
         """End the run; bodies that are running are told to stop."""
@@ -95,13 +142,20 @@ class Handle(Generic[T_co]):
         """Send a named signal; signals of one name are taken in the order they came."""
         self._core.signal(self.id, name, msgspec.msgpack.encode(value))
 
-    async def acancel(self, reason: str = "cancelled by its user") -> None:
-        """Like `cancel`, for `await`."""
-        await asyncio.to_thread(self.cancel, reason)
+    def explain(self, limit: int = 10) -> list[Reason]:
+        """Return what the run does and waits for, at most so many steps of each kind.
 
-    async def asignal(self, name: str, value: object = None) -> None:
-        """Like `signal`, for `await`."""
-        await asyncio.to_thread(self.signal, name, value)
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> @ff.workflow
+        ... def ask():
+        ...     return ff.signal("answer")
+        >>> with ff.Engine() as engine:
+        ...     engine.start(ask).explain()
+        [Reason(step='answer', what='signal', detail='answer', until=None)]
+        """
+        return msgspec.msgpack.decode(self._core.explain(self.id, limit), type=list[Reason])
 
     def view(self) -> records.RunView:
         """Return the run with its steps, as far as it is committed."""
@@ -114,3 +168,11 @@ class Handle(Generic[T_co]):
     def events(self) -> list[dict[str, Any]]:
         """Return the events of the run, as far as they are committed."""
         return records.events(self._core.events(self.id))
+
+    acancel = asynchronous(cancel)
+    apause = asynchronous(pause)
+    aresume = asynchronous(resume)
+    asignal = asynchronous(signal)
+    aview = asynchronous(view)
+    asteps = asynchronous(steps)
+    aevents = asynchronous(events)

@@ -74,13 +74,18 @@ def run_records(rows: Iterable[Mapping[str, object]]) -> list[RunRecord]:
 
 
 def events(packed: bytes) -> list[dict[str, Any]]:
-    """Decode events into one flat object each: `at`, `kind`, and the fields of the kind."""
-    flat = []
-    for number, event in enumerate(msgspec.msgpack.decode(packed), start=1):
+    """Decode the events of a run."""
+    return flat(msgspec.msgpack.decode(packed), 1)
+
+
+def flat(events: Iterable[Any], first: int) -> list[dict[str, Any]]:
+    """Return one flat object an event: `sequence`, `at`, `kind`, and the fields of the kind."""
+    found = []
+    for number, event in enumerate(events, start=first):
         what = event["what"]
         kind, fields = (what, {}) if isinstance(what, str) else next(iter(what.items()))
-        flat.append({"sequence": number, "at": event["at"], "kind": kind, **_readable(fields)})
-    return flat
+        found.append({"sequence": number, "at": event["at"], "kind": kind, **_readable(fields)})
+    return found
 
 
 def _readable(fields: dict[str, Any]) -> dict[str, Any]:

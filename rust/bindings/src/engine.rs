@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ferroflow_engine::{Command, Failure, Refusal, RunId};
 use ferroflow_journal::{MemoryStore, SqliteStore, Store, StoreError, Sync};
 use ferroflow_live::{
-    Durability, Ended, EngineError, Executor, Outcome, Request, Settings, Ticket, Unfinished,
+    Durability, Ended, EngineError, Executor, Outcome, Request, Settings, Ticket, Unfinished, Update,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use crate::read::{self, Listing};
 use crate::{Program, problems, raise};
@@ -87,7 +88,7 @@ fn outcome(returned: PyResult<Bound<'_, PyAny>>) -> Outcome {
     match returned {
         Ok(value) => {
             if let Ok(bytes) = value.cast::<PyBytes>() {
-                return Outcome::Done(bytes.as_bytes().to_vec());
+                return Outcome::Done(bytes.as_bytes().to_vec().into());
             }
             if value.is_none() {
                 return Outcome::Later;
@@ -143,6 +144,10 @@ pub(crate) fn error(py: Python<'_>, error: EngineError) -> PyErr {
         EngineError::Refused(Refusal::WrongState { state, .. }) if state.is_terminal() => "RunEnded",
         EngineError::Refused(_) => "FerroflowError",
         EngineError::Input(_) => "InvalidInput",
+        EngineError::Exists(_) => "RunExists",
+        EngineError::Busy(_) => "EngineBusy",
+        EngineError::Registered { .. } => "DefinitionError",
+        EngineError::NoWorkflow(_) => "WorkflowNotFound",
         EngineError::Closed => "EngineClosed",
         EngineError::Halted(_) => "StorageError",
     };
@@ -156,6 +161,7 @@ pub(crate) fn store_error(py: Python<'_>, error: &StoreError) -> PyErr {
         StoreError::InUse { .. } => "DatabaseInUse",
         StoreError::MissingTail { .. } => "MissingTail",
         StoreError::Damaged { .. } | StoreError::Corrupt { .. } => "CorruptDatabase",
+        StoreError::Query { .. } => "QueryRefused",
         StoreError::Fenced { .. } | StoreError::Absent { .. } | StoreError::Io { .. } => "StorageError",
     };
     raise(py, name, error.to_string())
@@ -186,12 +192,17 @@ fn ended_tuple<'py>(py: Python<'py>, ended: &Ended) -> EndedTuple<'py> {
 #[pyclass(frozen, module = "ferroflow._core")]
 pub(crate) struct Engine {
     live: Arc<ferroflow_live::Engine>,
+    path: Option<PathBuf>,
+    /// The descriptor of the lock file, for a child of a fork to close.
+    #[pyo3(get)]
+    lock: Option<i32>,
 }
 
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (path, durability, capacity, async_limit, max_value))]
+    #[pyo3(signature = (path, durability, capacity, async_limit, max_value, max_runs, run_timeout, step_timeout, node))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
         path: Option<PathBuf>,
@@ -199,6 +210,10 @@ impl Engine {
         capacity: BTreeMap<String, u64>,
         async_limit: usize,
         max_value: usize,
+        max_runs: Option<usize>,
+        run_timeout: Option<i64>,
+        step_timeout: Option<i64>,
+        node: String,
     ) -> PyResult<Self> {
         let (durability, sync) = match durability {
             "strict" => (Durability::Strict, Sync::Full),
@@ -213,18 +228,34 @@ impl Engine {
             }
         };
         let capacity = capacity.into_iter().map(|(name, amount)| (name.into(), amount)).collect();
-        let settings = Settings { durability, capacity, async_limit, max_value };
+        let settings = Settings {
+            durability,
+            capacity,
+            async_limit,
+            max_value,
+            max_runs,
+            run_timeout,
+            step_timeout,
+            node: node.into(),
+        };
+        let kept = path.clone();
         let opened = py.detach(|| {
-            let store: Box<dyn Store> = match path {
-                Some(path) => Box::new(SqliteStore::open(&path, sync)?),
-                None => Box::<MemoryStore>::default(),
+            let (store, lock): (Box<dyn Store>, _) = match path {
+                Some(path) => {
+                    let store = SqliteStore::open(&path, sync)?;
+                    let lock = store.lock();
+                    (Box::new(store), Some(lock))
+                }
+                None => (Box::<MemoryStore>::default(), None),
             };
-            ferroflow_live::Engine::open(store, settings)
+            Ok((ferroflow_live::Engine::open(store, settings)?, lock))
         });
-        opened.map(|live| Self { live: Arc::new(live) }).map_err(|failed| store_error(py, &failed))
+        opened
+            .map(|(live, lock)| Self { live: Arc::new(live), path: kept, lock })
+            .map_err(|failed| store_error(py, &failed))
     }
 
-    #[pyo3(signature = (program, lanes, inputs, priority, timeout, correlation))]
+    #[pyo3(signature = (program, lanes, inputs, priority, timeout, correlation, run))]
     #[allow(clippy::too_many_arguments)]
     fn start(
         &self,
@@ -235,8 +266,10 @@ impl Engine {
         priority: u8,
         timeout: Option<i64>,
         correlation: Option<String>,
+        run: Option<String>,
     ) -> PyResult<String> {
         let request = Request {
+            id: run.as_deref().map(run_id).transpose()?,
             program: program.compiled.clone(),
             object: program.object.clone(),
             digest: program.digest,
@@ -249,30 +282,73 @@ impl Engine {
         py.detach(|| self.live.start(request)).map(|id| id.to_string()).map_err(|failed| error(py, failed))
     }
 
-    /// Runs that had not ended when the database was last used: (id, workflow, tasks).
-    fn unfinished(&self, py: Python<'_>) -> PyResult<Vec<(String, String, Vec<String>)>> {
-        let found = py.detach(|| self.live.unfinished()).map_err(|failed| error(py, failed))?;
-        Ok(found
-            .into_iter()
-            .map(|Unfinished { row, tasks }| {
-                (row.id.to_string(), row.workflow, tasks.iter().map(|it| it.to_string()).collect())
-            })
-            .collect())
+    /// Makes a workflow one that can be started by name; says since when it is.
+    fn register(&self, py: Python<'_>, program: &Program) -> PyResult<i64> {
+        let registered = py.detach(|| {
+            let hash = program.definition.hash();
+            self.live.register(&program.compiled, &program.object, program.digest, hash)
+        });
+        registered.map(|it| it.registered).map_err(|failed| error(py, failed))
     }
 
-    /// Takes up again those of the given runs that had not ended.
-    fn recover(&self, py: Python<'_>, runs: Vec<String>, lanes: HashMap<String, u8>) -> PyResult<()> {
-        let ids = runs.iter().map(|id| run_id(id)).collect::<PyResult<Vec<_>>>()?;
-        let recovered = py.detach(|| {
-            let lane = |name: &Arc<str>| lanes.get(&**name).copied().unwrap_or(0);
-            for Unfinished { row, .. } in self.live.unfinished()? {
-                if ids.contains(&row.id) {
-                    self.live.recover(&row, |tasks| tasks.iter().map(lane).collect())?;
-                }
+    /// Registered workflows, the latest of each name first: (name, version, hash, since).
+    fn registered(&self) -> Vec<(String, String, String, i64)> {
+        let hex = |hash: [u8; 32]| blake3::Hash::from_bytes(hash).to_hex().to_string();
+        self.live
+            .registered()
+            .into_iter()
+            .map(|it| (it.name, it.version, hex(it.hash), it.registered))
+            .collect()
+    }
+
+    /// The definition object of a registered workflow.
+    #[pyo3(signature = (name, version))]
+    fn definition<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+        version: Option<&str>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let found = py.detach(|| self.live.definition(name, version));
+        found.map(|object| PyBytes::new(py, &object)).map_err(|failed| error(py, failed))
+    }
+
+    /// Runs that had not ended when the database was last used: its row, and the tasks it needs or the
+    /// error that stands in the way.
+    fn unfinished<'py>(&self, py: Python<'py>) -> PyResult<Vec<(Bound<'py, PyDict>, Bound<'py, PyAny>)>> {
+        let found = py.detach(|| self.live.unfinished()).map_err(|failed| error(py, failed))?;
+        let (rows, tasks): (Vec<_>, Vec<_>) = found.into_iter().map(|it| (it.row, it.tasks)).unzip();
+        let tasks = tasks.into_iter().map(|tasks| -> PyResult<Bound<'py, PyAny>> {
+            match tasks {
+                Ok(tasks) => Ok(PyList::new(py, tasks.iter().map(|it| &**it))?.into_any()),
+                Err(failed) => Ok(error(py, failed).into_value(py).into_bound(py).into_any()),
             }
-            Ok(())
         });
-        recovered.map_err(|failed| error(py, failed))
+        read::listing(py, rows)?.into_iter().zip(tasks).map(|(row, tasks)| Ok((row, tasks?))).collect()
+    }
+
+    /// Takes up again those of the given runs that had not ended; returns those that could not be.
+    fn recover<'py>(
+        &self,
+        py: Python<'py>,
+        runs: Vec<String>,
+        lanes: HashMap<String, u8>,
+    ) -> PyResult<Vec<(String, Bound<'py, PyAny>)>> {
+        let ids = runs.iter().map(|id| run_id(id)).collect::<PyResult<Vec<_>>>()?;
+        let lane = |name: &Arc<str>| lanes.get(&**name).copied().unwrap_or(0);
+        let failed = py.detach(|| {
+            let wanted = self.live.unfinished()?.into_iter().filter(|it| ids.contains(&it.row.id));
+            let tried = wanted.map(|Unfinished { row, .. }| {
+                let done = self.live.recover(&row, |tasks| tasks.iter().map(lane).collect());
+                (row.id, done)
+            });
+            Ok(tried.filter_map(|(id, done)| Some((id.to_string(), done.err()?))).collect::<Vec<_>>())
+        });
+        let failed = failed.map_err(|failed| error(py, failed))?;
+        Ok(failed
+            .into_iter()
+            .map(|(id, failed)| (id, error(py, failed).into_value(py).into_bound(py).into_any()))
+            .collect())
     }
 
     /// `cancel`, `pause` or `resume` with a reason.
@@ -332,6 +408,52 @@ impl Engine {
         self.live.work(lane, &mut Worker { py, live, execute, cancel, names });
     }
 
+    /// What the engine has done and does, as MessagePack.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        read::packed(py, &self.live.stats())
+    }
+
+    /// Why a run is where it is, as MessagePack.
+    fn explain<'py>(&self, py: Python<'py>, run: &str, most: usize) -> PyResult<Bound<'py, PyBytes>> {
+        let id = run_id(run)?;
+        let found = py.detach(|| self.live.explain(id, most)).map_err(|failed| error(py, failed))?;
+        read::packed(py, &found)
+    }
+
+    /// What happens from now on.
+    fn listen(&self) -> Listener {
+        Listener { updates: Mutex::new(self.live.listen()) }
+    }
+
+    /// The runs that end from now on.
+    fn ends(&self) -> Ends {
+        Ends { runs: Mutex::new(self.live.ends()) }
+    }
+
+    /// Tells bodies that still run after `stop` to give up.
+    fn abandon(&self, py: Python<'_>) {
+        py.detach(|| self.live.abandon());
+    }
+
+    /// Runs one query, which can only read: (columns, rows) as MessagePack.
+    fn query<'py>(
+        &self,
+        py: Python<'py>,
+        text: &str,
+        parameters: Vec<u8>,
+        seconds: f64,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let Some(path) = &self.path else {
+            return Err(raise(py, "QueryRefused", "this engine keeps its log in memory".to_owned()));
+        };
+        read::query(py, path, text, &parameters, seconds)
+    }
+
+    /// How many runs have not ended.
+    fn remaining(&self) -> usize {
+        self.live.remaining()
+    }
+
     fn stop(&self, py: Python<'_>) {
         py.detach(|| self.live.stop());
     }
@@ -377,5 +499,49 @@ impl Engine {
         let found =
             py.detach(|| self.live.with_reader(|reader| ferroflow_journal::store::events(reader, id)));
         read::events(py, found.map_err(|failed| error(py, failed))?.0)
+    }
+}
+
+/// Hears what happens, as it is committed.
+#[pyclass(frozen, module = "ferroflow._core")]
+pub(crate) struct Listener {
+    updates: Mutex<Receiver<Update>>,
+}
+
+#[pymethods]
+impl Listener {
+    /// The next update as MessagePack, (run, workflow, first sequence number, state before,
+    /// events, states that these lead to); None if there was none in so many seconds. Raises EngineClosed once there will be no more.
+    fn next<'py>(&self, py: Python<'py>, seconds: f64) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let wait = Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
+        let found =
+            py.detach(|| self.updates.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(wait));
+        match found {
+            Ok(Update { run, workflow, first, before, events }) => {
+                let states: Vec<_> =
+                    events.iter().map(|event| event.what.leads_to().map(|state| state.name())).collect();
+                let update = (run.to_string(), workflow, first, before.name(), events, states);
+                read::packed(py, &update).map(Some)
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(raise(py, "EngineClosed", "the engine was closed".to_owned()))
+            }
+        }
+    }
+}
+
+/// Hears of runs that have ended.
+#[pyclass(frozen, module = "ferroflow._core")]
+pub(crate) struct Ends {
+    runs: Mutex<Receiver<RunId>>,
+}
+
+#[pymethods]
+impl Ends {
+    /// Waits for the next run that ends; None once the engine is closed.
+    fn next(&self, py: Python<'_>) -> Option<String> {
+        let found = py.detach(|| self.runs.lock().unwrap_or_else(PoisonError::into_inner).recv());
+        found.ok().map(|run| run.to_string())
     }
 }

@@ -130,7 +130,7 @@ mod _core {
     #[pymodule_export]
     use super::Program;
     #[pymodule_export]
-    use super::engine::{Engine, Job};
+    use super::engine::{Ends, Engine, Job, Listener};
     #[pymodule_export]
     use super::read::{Reader, post};
 
@@ -151,6 +151,14 @@ mod _core {
     fn evaluate<'py>(py: Python<'py>, expression: &str, variables: Vec<u8>) -> PyResult<Bound<'py, PyBytes>> {
         let found = Expr::parse(expression).and_then(|expr| expr.evaluate(&Variables(variables)));
         found.map(|bytes| PyBytes::new(py, &bytes)).map_err(PyValueError::new_err)
+    }
+
+    /// The states of runs, and of steps, in the order of the transition table.
+    #[pyfunction]
+    fn states() -> (Vec<&'static str>, Vec<&'static str>) {
+        let runs = ferroflow_engine::RunState::ALL.iter().map(|state| state.name());
+        let steps = ferroflow_engine::StepState::ALL.iter().map(|state| state.name());
+        (runs.collect(), steps.collect())
     }
 
     /// The transition table as Markdown with Mermaid state diagrams.

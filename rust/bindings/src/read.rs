@@ -1,11 +1,12 @@
 //! Reading a database, from the engine's process or another, and leaving commands for its engine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
+use ferroflow_define::value::{self, Item};
 use ferroflow_engine::event::Event;
-use ferroflow_journal::codec;
-use ferroflow_journal::{Filter, Reader as _, RunRow, SqliteReader, StoreError};
+use ferroflow_journal::{Filter, Reader as _, Rows, RunRow, Sql, SqliteReader, StoreError};
 use ferroflow_live::{EngineError, Inspection};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -48,7 +49,7 @@ pub(crate) fn listing(py: Python<'_>, rows: Vec<RunRow>) -> PyResult<Listing<'_>
         .collect()
 }
 
-fn packed<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyBytes>> {
+pub(crate) fn packed<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyBytes>> {
     let bytes =
         rmp_serde::to_vec_named(value).map_err(|failed| raise(py, "FerroflowError", failed.to_string()))?;
     Ok(PyBytes::new(py, &bytes))
@@ -114,24 +115,25 @@ impl Reader {
         events(py, found.map_err(|failed| store_error(py, &failed))?.0)
     }
 
-    /// Checks every record of a run: (records that are whole, what is wrong with the next one).
-    fn verify(&self, py: Python<'_>, run: &str) -> PyResult<(usize, Option<String>)> {
-        let id = run_id(run)?;
+    /// Checks every record of every run, as MessagePack; `each(checked, all)` hears how far it is.
+    #[pyo3(signature = (each=None))]
+    fn verify<'py>(&self, py: Python<'py>, each: Option<Py<PyAny>>) -> PyResult<Bound<'py, PyBytes>> {
         let checked = py.detach(|| {
-            let records = self.with(|reader| reader.records(id))?;
-            let (mut link, mut first) = ([0; 32], 1);
-            for (at, record) in records.iter().enumerate() {
-                match codec::decode(record, &link, first) {
-                    Ok((events, next)) => {
-                        first += events.len() as u64;
-                        link = next;
+            // Whoever wants the reader lets go of the interpreter first, so that attaching under
+            // its lock can't wait for ever.
+            self.with(|reader| {
+                reader.verify(|at, of| {
+                    if let Some(each) = &each {
+                        Python::attach(|py| {
+                            if let Err(error) = each.call1(py, (at, of)) {
+                                error.write_unraisable(py, None);
+                            }
+                        });
                     }
-                    Err(damage) => return Ok((at, Some(damage.to_string()))),
-                }
-            }
-            Ok((records.len(), None))
+                })
+            })
         });
-        checked.map_err(|failed: StoreError| store_error(py, &failed))
+        packed(py, &checked.map_err(|failed| store_error(py, &failed))?)
     }
 
     /// The number of commits.
@@ -154,4 +156,58 @@ pub(crate) fn post(
     let id = run_id(run)?;
     py.detach(|| ferroflow_journal::post(&path, id, command, &payload))
         .map_err(|failed| store_error(py, &failed))
+}
+
+/// A query over a database, which can only read: (columns, rows) as MessagePack.
+pub(crate) fn query<'py>(
+    py: Python<'py>,
+    path: &Path,
+    text: &str,
+    parameters: &[u8],
+    seconds: f64,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let limit = Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
+    let found = py.detach(|| {
+        let parameters = parameters_of(parameters)?;
+        SqliteReader::open(path)?.query(text, parameters, limit)
+    });
+    let Rows { columns, rows } = found.map_err(|failed| store_error(py, &failed))?;
+    let cell = |value: Sql| match value {
+        Sql::Null => Cell::Null(()),
+        Sql::Integer(number) => Cell::Integer(number),
+        Sql::Real(number) => Cell::Real(number),
+        Sql::Text(text) => Cell::Text(text),
+        Sql::Blob(bytes) => Cell::Blob(serde_bytes::ByteBuf::from(bytes)),
+    };
+    let rows: Vec<Vec<Cell>> = rows.into_iter().map(|row| row.into_iter().map(cell).collect()).collect();
+    packed(py, &(columns, rows))
+}
+
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum Cell {
+    Null(()),
+    Integer(i64),
+    Real(f64),
+    Text(String),
+    Blob(serde_bytes::ByteBuf),
+}
+
+/// A list of plain values as SQLite takes them.
+fn parameters_of(bytes: &[u8]) -> Result<Vec<Sql>, StoreError> {
+    let refuse = |message: String| StoreError::Query { message };
+    let items = value::elements(bytes).map_err(|error| refuse(error.to_string()))?.unwrap_or_default();
+    let plain = |item: Item<'_>| match item {
+        Item::Nil => Ok(Sql::Null),
+        Item::Bool(truth) => Ok(Sql::Integer(i64::from(truth))),
+        Item::Int(number) => Ok(Sql::Integer(number)),
+        Item::Float(number) => Ok(Sql::Real(number)),
+        Item::Str(text) => Ok(Sql::Text(text.to_owned())),
+        Item::Bytes(bytes) => Ok(Sql::Blob(bytes.to_vec())),
+        other => Err(refuse(format!("a parameter is {}; give numbers, texts, bytes or None", other.kind()))),
+    };
+    items
+        .into_iter()
+        .map(|item| plain(value::item(item, 0).map_err(|error| refuse(error.to_string()))?.0))
+        .collect()
 }

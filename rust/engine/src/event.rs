@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Micros, Step, Token, Value};
+use crate::state::RunState;
 
 /// A fact and when it happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,6 +14,11 @@ pub struct Event {
     pub at: Micros,
     pub what: What,
 }
+
+/// The code of a failure for want of time: the step ends as timed out.
+pub const TIMEOUT: &str = "TIMEOUT";
+/// The code of a body that gave up by itself: the step ends as cancelled.
+pub const CANCELLED: &str = "CANCELLED";
 
 /// Why something failed, in words for people and a code for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +53,13 @@ pub enum What {
         timeout: Option<Micros>,
         correlation: Option<Arc<str>>,
         input: Value,
+        /// What an attempt may take whose step has no timeout of its own.
+        step_timeout: Option<Micros>,
     },
-    RunStarted,
+    RunStarted {
+        /// Where the engine is that runs it.
+        node: Arc<str>,
+    },
     RunPaused {
         reason: Arc<str>,
     },
@@ -68,7 +79,9 @@ pub enum What {
         error: Failure,
     },
     /// An engine took the run up again: attempts in flight are superseded.
-    RunRecovered,
+    RunRecovered {
+        node: Arc<str>,
+    },
     StepStarted {
         step: Step,
         attempt: u32,
@@ -146,4 +159,20 @@ pub enum What {
         name: Arc<str>,
         value: Value,
     },
+}
+
+impl What {
+    /// The state that the event brings a run into, if it changes that.
+    pub fn leads_to(&self) -> Option<RunState> {
+        Some(match self {
+            What::RunCreated { .. } => RunState::Created,
+            What::RunStarted { .. } | What::RunResumed => RunState::Running,
+            What::RunPaused { .. } => RunState::Paused,
+            What::RunCancelled { .. } => RunState::Cancelled,
+            What::RunCompleted { .. } => RunState::Completed,
+            What::RunFailed { .. } => RunState::Failed,
+            What::RunTimedOut { .. } => RunState::TimedOut,
+            _ => return None,
+        })
+    }
 }

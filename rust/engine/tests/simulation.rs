@@ -154,6 +154,10 @@ fn program(seed: u64, failing: bool) -> Arc<Program> {
     Arc::new(Program::compile(&definition).expect("generated terms are right"))
 }
 
+fn here() -> Arc<str> {
+    "here".into()
+}
+
 fn null() -> Value {
     Value::Inline(nil())
 }
@@ -181,12 +185,13 @@ impl Driver {
             timeout,
             correlation: None,
             input: null(),
+            step_timeout: None,
         };
         driver.run.create(created, driver.now, &mut driver.log).unwrap();
         for at in 0..40 {
             driver.handle(Command::Signal { name: format!("n{}", at % 2).into(), value: null() });
         }
-        driver.handle(Command::Start);
+        driver.handle(Command::Start { node: here() });
         driver
     }
 
@@ -204,9 +209,9 @@ impl Driver {
             for at in sent..40 {
                 driver.handle(Command::Signal { name: format!("n{}", at % 2).into(), value: null() });
             }
-            driver.handle(Command::Start);
+            driver.handle(Command::Start { node: here() });
         } else if !driver.run.state().is_terminal() {
-            driver.handle(Command::Recover);
+            driver.handle(Command::Recover { node: here() });
         }
         driver
     }
@@ -397,7 +402,7 @@ fn one_step(options: Options) -> Driver {
 fn results_of_superseded_attempts_are_refused() {
     let mut driver = one_step(Options::default());
     driver.handle(Command::Lease { step: 0, token: 1 });
-    driver.handle(Command::Recover);
+    driver.handle(Command::Recover { node: here() });
     driver.handle(Command::Lease { step: 0, token: 2 });
     let events = driver.log.len();
     let late = Command::Complete { step: 0, token: 1, value: null(), set: vec![] };
@@ -431,7 +436,7 @@ fn only_the_time_that_remains_counts_after_recovery() {
     driver.now += 2_000;
     driver.handle(Command::Progress { step: 0, token: 1, percent: 40.0, message: "".into() });
     driver.now += 1_000_000;
-    driver.handle(Command::Recover);
+    driver.handle(Command::Recover { node: here() });
     driver.handle(Command::Lease { step: 0, token: 2 });
     assert_eq!(driver.run.wake(), Some(driver.now + 3_000), "2 ms of 5 ms were used");
     driver.now = 60_001_000;
@@ -455,7 +460,7 @@ fn a_run_that_has_ended_refuses_commands() {
 fn a_paused_run_stays_paused_over_a_recovery_and_then_goes_on() {
     let mut driver = one_step(Options::default());
     driver.handle(Command::Pause { reason: "lunch".into() });
-    driver.handle(Command::Recover);
+    driver.handle(Command::Recover { node: here() });
     assert_eq!(driver.run.state(), RunState::Paused);
     assert!(driver.run.handle(Command::Lease { step: 0, token: 5 }, 9_999, &mut driver.log).is_err());
     driver.handle(Command::Resume);

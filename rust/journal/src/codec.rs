@@ -91,7 +91,7 @@ mod tests {
     fn events() -> Vec<Event> {
         let value = || Value::Inline(b"\xa5hello".as_slice().into());
         vec![
-            Event { at: 5, what: What::RunStarted },
+            Event { at: 5, what: What::RunStarted { node: "here".into() } },
             Event { at: 6, what: What::StepStarted { step: 0, attempt: 1, token: 1 << 40 } },
             Event { at: 7, what: What::StepCompleted { step: 0, token: 1 << 40, value: value() } },
             Event {

@@ -6,5 +6,5 @@ mod sqlite;
 pub mod store;
 
 pub use memory::MemoryStore;
-pub use sqlite::{SqliteReader, SqliteStore, Sync, post};
-pub use store::{Append, Batch, Filter, Inbox, Reader, RunRow, Store, StoreError};
+pub use sqlite::{Broken, Rows, Sql, SqliteReader, SqliteStore, Sync, Verified, post};
+pub use store::{Append, Batch, Filter, Inbox, Reader, Registered, RunRow, Store, StoreError};

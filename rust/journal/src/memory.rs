@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ferroflow_engine::RunId;
 
-use crate::store::{Batch, Filter, Inbox, Reader, RunRow, Store, StoreError, TOKENS};
+use crate::store::{Batch, Filter, Inbox, Reader, Registered, RunRow, Store, StoreError, TOKENS};
 
 #[derive(Clone, Default)]
 pub struct MemoryStore(Arc<Mutex<Kept>>);
@@ -16,6 +16,7 @@ struct Kept {
     records: HashMap<RunId, Vec<Vec<u8>>>,
     rows: BTreeMap<RunId, RunRow>,
     definitions: HashMap<[u8; 32], Vec<u8>>,
+    registered: Vec<Registered>,
     blobs: HashMap<[u8; 32], Vec<u8>>,
     tokens: u64,
 }
@@ -37,6 +38,7 @@ impl Store for MemoryStore {
             }
         }
         kept.definitions.extend(batch.definitions.iter().cloned());
+        kept.registered.extend(batch.registered.iter().cloned());
         Ok(())
     }
 
@@ -78,6 +80,14 @@ impl Reader for MemoryStore {
 
     fn blob(&mut self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.kept().blobs.get(hash).cloned())
+    }
+
+    fn registered(&mut self, name: Option<&str>) -> Result<Vec<Registered>, StoreError> {
+        let kept = self.kept();
+        let wanted = kept.registered.iter().rev().filter(|it| name.is_none_or(|name| it.name == name));
+        let mut found: Vec<Registered> = wanted.cloned().collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name).then(b.registered.cmp(&a.registered)));
+        Ok(found)
     }
 }
 

@@ -20,6 +20,10 @@ pub struct Batch {
     pub appends: Vec<Append>,
     /// Definition objects under their digest.
     pub definitions: Vec<([u8; 32], Vec<u8>)>,
+    /// Workflows that can be started by name from now on.
+    pub registered: Vec<Registered>,
+    /// Blobs that the appended records name for the first time.
+    pub blobs: Vec<[u8; 32]>,
     /// Commands of other processes that were carried out.
     pub taken: Vec<i64>,
 }
@@ -31,6 +35,8 @@ pub struct Append {
     /// Sequence number of the first event.
     pub first: u64,
     pub record: Vec<u8>,
+    /// The link of the run's record before, and of this one.
+    pub previous: Link,
     pub link: Link,
     /// What the list of runs shows from now on, where that has changed.
     pub row: Option<RunRow>,
@@ -51,6 +57,18 @@ pub struct RunRow {
     pub started: Option<Micros>,
     pub ended: Option<Micros>,
     pub error: Option<String>,
+}
+
+/// A workflow under its name and version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    pub name: String,
+    pub version: String,
+    /// The content hash of its normal form.
+    pub hash: [u8; 32],
+    /// Names the definition object.
+    pub digest: [u8; 32],
+    pub registered: Micros,
 }
 
 /// Which runs to list: newest first, after those the caller has seen.
@@ -99,6 +117,26 @@ pub trait Reader: Send {
     fn records(&mut self, run: RunId) -> Result<Vec<Vec<u8>>, StoreError>;
     fn definition(&mut self, digest: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError>;
     fn blob(&mut self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Registered workflows, all or those of a name, the latest of each name first.
+    fn registered(&mut self, name: Option<&str>) -> Result<Vec<Registered>, StoreError>;
+}
+
+/// Adds a run's last link to the hash over all of them. Adding it again takes it out.
+pub(crate) fn add(head: &mut [u8; 32], run: RunId, link: &Link) {
+    if *link == Link::default() {
+        return;
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&run.0);
+    hasher.update(link);
+    let hash = *hasher.finalize().as_bytes();
+    head.iter_mut().zip(hash).for_each(|(byte, with)| *byte ^= with);
+}
+
+/// The hash over the runs' last links after a record was appended.
+pub(crate) fn advance(head: &mut [u8; 32], append: &Append) {
+    add(head, append.run, &append.previous);
+    add(head, append.run, &append.link);
 }
 
 /// A run's events and the link of its last record, every record checked.
@@ -126,7 +164,7 @@ pub enum StoreError {
     InUse { path: PathBuf },
     #[error(
         "{path} ends at commit {found}, but commit {expected} was written: its end is missing; restore the \
-         file together with its -wal file"
+         file together with its -wal file, or delete {path}.head to go on without what is lost"
     )]
     MissingTail { path: PathBuf, found: u64, expected: u64 },
     #[error("record {record} of run {run} is damaged: {damage}; `ferroflow verify-log` shows what is whole")]
@@ -135,6 +173,8 @@ pub enum StoreError {
     Fenced { path: PathBuf },
     #[error("{path} is damaged: {message}")]
     Corrupt { path: PathBuf, message: String },
+    #[error("the query was refused or failed: {message}; only one SELECT at a time is allowed")]
+    Query { message: String },
     #[error("there is no database {path}")]
     Absent { path: PathBuf },
     #[error("{path}: {message}")]

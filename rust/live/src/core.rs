@@ -3,79 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ferroflow_define::algebra::compile::{Bind, Kind, Program};
-use ferroflow_define::value::{self, Item};
-use ferroflow_define::{Problem, units};
+use ferroflow_define::Problem;
+use ferroflow_define::algebra::compile::Kind;
 use ferroflow_engine::decide::Answer;
 use ferroflow_engine::ids::Value;
 use ferroflow_engine::schedule::{Class, Schedule};
 use ferroflow_engine::{Command, Event, Failure, Micros, Refusal, Run, RunId, RunState, Step, Token};
 use ferroflow_journal::codec::Link;
-use ferroflow_journal::store::INLINE;
-use ferroflow_journal::{Append, Batch, RunRow};
+use ferroflow_journal::{Append, Batch, Registered, RunRow};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::engine::Outcome;
+use crate::evaluate::{Found, bind_arguments, evaluate};
+use crate::types::{Durability, Ended, Job, Outcome, Packed, Settings, Stats, Ticket};
 use crate::values::{Bytes, Values, View};
-
-/// What a crash may undo.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Successors start only after a completion is on disk.
-    Strict,
-    /// Commits follow the work; a power failure may take the last ones.
-    Relaxed,
-    /// Nothing outlives the process.
-    Memory,
-}
-
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub durability: Durability,
-    /// Thousandths for counts, bytes for `memory` and `disk`.
-    pub capacity: BTreeMap<Arc<str>, u64>,
-    /// Asynchronous bodies that are under way at a time.
-    pub async_limit: usize,
-    /// Bytes that one result may have.
-    pub max_value: usize,
-}
-
-/// The right to run an attempt, and how to report on it.
-#[derive(Clone, Copy, Debug)]
-pub struct Ticket {
-    pub(crate) run: u32,
-    pub step: Step,
-    pub token: Token,
-    pub(crate) class: Class,
-    pub(crate) lane: u8,
-}
-
-/// An attempt to be run.
-#[derive(Clone, Debug)]
-pub struct Job {
-    pub ticket: Ticket,
-    pub run: RunId,
-    pub task: Arc<str>,
-    /// MessagePack: a list of the positional arguments, then a map of the others.
-    pub arguments: Vec<u8>,
-    pub attempt: u16,
-    /// The commit that must be durable before the body may run.
-    pub(crate) gate: u64,
-}
-
-/// How a run ended.
-#[derive(Clone, Debug)]
-pub struct Ended {
-    pub state: RunState,
-    pub degraded: bool,
-    /// MessagePack.
-    pub result: Vec<u8>,
-    /// Path of the step that failed, if it was one, and why.
-    pub error: Option<(String, Failure)>,
-    pub reason: Option<String>,
-}
 
 /// Results of ended runs that are kept at hand; older ones are read from the journal.
 const REMEMBERED: usize = 10_000;
@@ -90,6 +33,9 @@ pub(crate) struct Live {
     dirty: bool,
     /// The row in the list of runs is out of date.
     stale_row: bool,
+    /// The state as of the last commit.
+    told: RunState,
+    workflow: Arc<str>,
     wake: Option<Micros>,
     /// The link to continue from, until the committer knows it.
     link: Option<Link>,
@@ -113,6 +59,9 @@ pub(crate) struct Core {
     dirty: Vec<u32>,
     definitions: Vec<([u8; 32], Vec<u8>)>,
     known: FxHashSet<[u8; 32]>,
+    /// Workflows that can be started by name, and those of them that no commit holds yet.
+    pub registry: BTreeMap<(String, String), Registered>,
+    registered: Vec<Registered>,
     blobs: Vec<([u8; 32], Bytes)>,
     pub taken: Vec<i64>,
     pub timers: BTreeSet<(Micros, u32)>,
@@ -139,6 +88,26 @@ pub(crate) struct Core {
     /// The workers are gone: nothing more will happen.
     pub closing: bool,
     pub failed: Option<String>,
+    pub listeners: Vec<Sender<Update>>,
+    /// These hear only of runs that have ended.
+    pub end_listeners: Vec<Sender<RunId>>,
+    /// The engine waits for its bodies no longer: those that give up now run again later.
+    pub abandoned: bool,
+    /// How many runs have come into each state.
+    reached: [u64; RunState::ALL.len()],
+    refused: u64,
+}
+
+/// What a commit has added to a run: those who listen hear of it once it is made.
+#[derive(Clone, Debug)]
+pub struct Update {
+    pub run: RunId,
+    pub workflow: Arc<str>,
+    /// Sequence number of the first event.
+    pub first: u64,
+    pub events: Vec<Event>,
+    /// The state of the run before these events.
+    pub before: RunState,
 }
 
 /// What the committer takes along.
@@ -146,6 +115,7 @@ pub(crate) struct Gathered {
     pub number: u64,
     pub runs: Vec<Part>,
     pub definitions: Vec<([u8; 32], Vec<u8>)>,
+    pub registered: Vec<Registered>,
     pub blobs: Vec<([u8; 32], Bytes)>,
     pub taken: Vec<i64>,
 }
@@ -158,6 +128,9 @@ pub(crate) struct Part {
     pub row: Option<RunRow>,
     pub link: Option<Link>,
     pub ended: bool,
+    /// The workflow's name, and the state before: for those who listen.
+    pub workflow: Arc<str>,
+    pub before: RunState,
 }
 
 pub(crate) fn now() -> Micros {
@@ -177,6 +150,8 @@ impl Core {
             dirty: Vec::new(),
             definitions: Vec::new(),
             known: FxHashSet::default(),
+            registry: BTreeMap::new(),
+            registered: Vec::new(),
             blobs: Vec::new(),
             taken: Vec::new(),
             timers: BTreeSet::new(),
@@ -194,6 +169,11 @@ impl Core {
             stopping: false,
             closing: false,
             failed: None,
+            listeners: Vec::new(),
+            end_listeners: Vec::new(),
+            abandoned: false,
+            reached: [0; RunState::ALL.len()],
+            refused: 0,
         }
     }
 
@@ -232,7 +212,10 @@ impl Core {
         }
         let index = self.runs.len() as u32;
         self.by_id.insert(run.id, index);
+        self.reached[RunState::Created as usize] += u64::from(run.sequence() == 0);
         self.runs.push(Some(Box::new(Live {
+            told: run.state(),
+            workflow: program.name.as_str().into(),
             run,
             values,
             uses,
@@ -251,12 +234,34 @@ impl Core {
         }
     }
 
-    /// A value as events carry it: long ones become blobs.
-    pub(crate) fn value(&mut self, index: u32, bytes: Vec<u8>) -> Value {
-        if bytes.len() <= INLINE {
-            return Value::Inline(bytes.into());
+    /// Makes a workflow one that can be started by name.
+    pub(crate) fn register(&mut self, workflow: Registered, object: &[u8]) {
+        self.define(workflow.digest, object);
+        self.registry.insert((workflow.name.clone(), workflow.version.clone()), workflow.clone());
+        self.registered.push(workflow);
+    }
+
+    /// A definition that no commit holds yet.
+    pub(crate) fn pending(&self, digest: &[u8; 32]) -> Option<Vec<u8>> {
+        self.definitions.iter().find(|(it, _)| it == digest).map(|(_, object)| object.clone())
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let names = RunState::ALL.iter().map(|state| state.name());
+        Stats {
+            runs: names.zip(self.reached).collect(),
+            active: self.by_id.len() as u64,
+            ready: (self.schedule.waiting(0) + self.schedule.waiting(1)) as u64,
+            running: self.in_flight.len() as u64,
+            commits: self.durable,
+            refused: self.refused,
         }
-        let hash = *blake3::hash(&bytes).as_bytes();
+    }
+
+    /// A value as events carry it: long ones become blobs.
+    pub(crate) fn value(&mut self, index: u32, packed: Packed) -> Value {
+        let Packed { bytes, hash } = packed;
+        let Some(hash) = hash else { return Value::Inline(bytes.into()) };
         let len = bytes.len() as u64;
         let bytes: Bytes = bytes.into();
         if let Some(Some(live)) = self.runs.get_mut(index as usize) {
@@ -303,6 +308,7 @@ impl Core {
         let Some(Some(live)) = self.runs.get_mut(index as usize) else { return };
         if live.run.state() != before {
             live.stale_row = true;
+            self.reached[live.run.state() as usize] += 1;
         }
         for step in std::mem::take(&mut live.run.out.offers) {
             let place = live.run.place(step);
@@ -352,10 +358,14 @@ impl Core {
             Err(message) => Answer::Failed(Failure::new("EXPRESSION_FAILED", message)),
             Ok(Found::Chosen(branch)) => Answer::Chosen(branch),
             Ok(Found::Slept(micros)) => Answer::Slept(micros),
-            Ok(Found::Looped(again, state)) => Answer::Looped { again, state: self.value(index, state) },
-            Ok(Found::Expanded(count, items)) => Answer::Expanded { count, items: self.value(index, items) },
-            Ok(Found::Entered(inputs)) => Answer::Entered(self.value(index, inputs)),
-            Ok(Found::Computed(value)) => Answer::Computed(self.value(index, value)),
+            Ok(Found::Looped(again, state)) => {
+                Answer::Looped { again, state: self.value(index, state.into()) }
+            }
+            Ok(Found::Expanded(count, items)) => {
+                Answer::Expanded { count, items: self.value(index, items.into()) }
+            }
+            Ok(Found::Entered(inputs)) => Answer::Entered(self.value(index, inputs.into())),
+            Ok(Found::Computed(value)) => Answer::Computed(self.value(index, value.into())),
         };
         if let Some(Some(live)) = self.runs.get_mut(index as usize) {
             // A refusal means that the question is settled by now.
@@ -453,6 +463,22 @@ impl Core {
         Some(out)
     }
 
+    /// Tells all bodies to stop, as the engine won't wait for them.
+    pub(crate) fn abandon(&mut self) {
+        self.abandoned = true;
+        self.stopped.extend(self.in_flight.keys());
+    }
+
+    /// The first resource that is short for a ready step of the run.
+    pub(crate) fn lacking(&self, index: u32) -> Option<String> {
+        let live = self.runs.get(index as usize)?.as_ref()?;
+        (0..live.run.len()).filter(|&step| live.run.startable(step)).find_map(|step| {
+            let place = live.run.place(step);
+            let class = *live.uses[place.block as usize].get(&place.node)?;
+            self.schedule.lacking(class).map(str::to_owned)
+        })
+    }
+
     /// Records the outcome of an attempt; that of a superseded one is dropped.
     pub(crate) fn finish(&mut self, ticket: &Ticket, outcome: Outcome) {
         if matches!(outcome, Outcome::Later) {
@@ -468,20 +494,25 @@ impl Core {
         let Ticket { run: index, step, token, .. } = *ticket;
         let command = match outcome {
             Outcome::Later => return,
+            Outcome::Failed { .. } if self.abandoned => return,
             Outcome::Failed { error, retriable } => Command::Fail { step, token, error, retriable },
-            Outcome::Done(bytes) => self.completion(index, step, token, bytes),
+            Outcome::Done(packed) => self.completion(index, step, token, packed),
         };
-        // Refused results are those of attempts that no longer count.
-        let _ = self.handle(index, command);
+        // Only an attempt that no longer counts is refused; its run may have ended and gone.
+        let there = self.runs.get(index as usize).is_some_and(Option::is_some);
+        if !there || self.handle(index, command).is_err() {
+            self.refused += 1;
+        }
     }
 
-    fn completion(&mut self, index: u32, step: Step, token: Token, bytes: Vec<u8>) -> Command {
+    fn completion(&mut self, index: u32, step: Step, token: Token, packed: Packed) -> Command {
         let fail = |code: &str, message: String| Command::Fail {
             step,
             token,
             error: Failure::new(code, message),
             retriable: false,
         };
+        let bytes = &packed.bytes;
         if bytes.len() > self.settings.max_value {
             let message = format!(
                 "the result has {} bytes and {} are allowed; store it in a file and return its path",
@@ -496,19 +527,22 @@ impl Core {
         {
             for (name, bind) in &task.set {
                 let mut out = Vec::new();
-                let view = View::of(&live.values, &live.run, step).with_result(&bytes);
+                let view = View::of(&live.values, &live.run, step).with_result(bytes);
                 if let Err(message) = view.write(bind, &mut out) {
                     return fail("EXPRESSION_FAILED", message);
                 }
                 found.push((name.clone(), out));
             }
         }
-        let set = found.into_iter().map(|(name, out)| (name, self.value(index, out))).collect();
-        Command::Complete { step, token, value: self.value(index, bytes), set }
+        let set = found.into_iter().map(|(name, out)| (name, self.value(index, out.into()))).collect();
+        Command::Complete { step, token, value: self.value(index, packed), set }
     }
 
     pub(crate) fn gathered(&self) -> bool {
-        !self.dirty.is_empty() || !self.taken.is_empty() || !self.definitions.is_empty()
+        !self.dirty.is_empty()
+            || !self.taken.is_empty()
+            || !self.definitions.is_empty()
+            || !self.registered.is_empty()
     }
 
     /// Closes the batch and hands it to the committer.
@@ -520,8 +554,18 @@ impl Core {
             let events = std::mem::take(&mut live.events);
             let first = live.run.sequence() + 1 - events.len() as u64;
             let row = std::mem::take(&mut live.stale_row).then(|| row(&live.run));
-            let ended = live.run.state().is_terminal();
-            parts.push(Part { index, run: live.run.id, first, events, row, link: live.link.take(), ended });
+            let before = std::mem::replace(&mut live.told, live.run.state());
+            parts.push(Part {
+                index,
+                run: live.run.id,
+                first,
+                events,
+                row,
+                link: live.link.take(),
+                ended: live.run.state().is_terminal(),
+                workflow: live.workflow.clone(),
+                before,
+            });
         }
         let number = self.batch;
         self.batch += 1;
@@ -529,16 +573,30 @@ impl Core {
             number,
             runs: parts,
             definitions: std::mem::take(&mut self.definitions),
+            registered: std::mem::take(&mut self.registered),
             blobs: std::mem::take(&mut self.blobs),
             taken: std::mem::take(&mut self.taken),
         }
     }
 
     /// A commit is done: what waited for it goes on, and ended runs are let go.
-    pub(crate) fn committed(&mut self, number: u64, ended: &[u32]) {
-        self.durable = number;
+    pub(crate) fn committed(&mut self, gathered: &mut Gathered) {
+        self.durable = gathered.number;
         self.news += 1;
-        for &index in ended {
+        if !self.listeners.is_empty() {
+            for part in &mut gathered.runs {
+                let update = Update {
+                    run: part.run,
+                    workflow: part.workflow.clone(),
+                    first: part.first,
+                    events: std::mem::take(&mut part.events),
+                    before: part.before,
+                };
+                // Who no longer listens is forgotten.
+                self.listeners.retain(|listener| listener.send(update.clone()).is_ok());
+            }
+        }
+        for &Part { index, .. } in gathered.runs.iter().filter(|part| part.ended) {
             let Some(live) = self.runs[index as usize].take() else { continue };
             if let Some(at) = live.wake {
                 self.timers.remove(&(at, index));
@@ -546,6 +604,7 @@ impl Core {
             let id = live.run.id;
             self.by_id.remove(&id);
             self.done.insert(id, ended_of(&live.run, &live.values));
+            self.end_listeners.retain(|listener| listener.send(id).is_ok());
             self.order.push_back(id);
             if self.order.len() > REMEMBERED
                 && let Some(oldest) = self.order.pop_front()
@@ -602,11 +661,14 @@ impl Gathered {
             } else {
                 links.insert(part.run, link);
             }
-            appends.push(Append { run: part.run, first: part.first, record, link, row: part.row.take() });
+            let (run, first, row) = (part.run, part.first, part.row.take());
+            appends.push(Append { run, first, record, previous, link, row });
         }
         Batch {
             appends,
             definitions: std::mem::take(&mut self.definitions),
+            registered: std::mem::take(&mut self.registered),
+            blobs: self.blobs.iter().map(|(hash, _)| *hash).collect(),
             taken: std::mem::take(&mut self.taken),
         }
     }
@@ -644,85 +706,4 @@ pub(crate) fn row(run: &Run) -> RunRow {
         ended: head.ended,
         error: head.error.as_ref().map(|(_, error)| format!("{}: {}", error.code, error.message)),
     }
-}
-
-fn bind_arguments(
-    view: &View<'_>,
-    args: &[Bind],
-    kwargs: &[(Arc<str>, Bind)],
-    out: &mut Vec<u8>,
-) -> Result<(), String> {
-    const SURE: &str = "memory takes what is written";
-    rmp::encode::write_array_len(out, args.len() as u32 + 1).expect(SURE);
-    for (at, bind) in args.iter().enumerate() {
-        view.write(bind, out).map_err(|message| format!("argument {at}: {message}"))?;
-    }
-    rmp::encode::write_map_len(out, kwargs.len() as u32).expect(SURE);
-    for (name, bind) in kwargs {
-        rmp::encode::write_str(out, name).expect(SURE);
-        view.write(bind, out).map_err(|message| format!("argument {name:?}: {message}"))?;
-    }
-    Ok(())
-}
-
-enum Found {
-    Chosen(Option<u32>),
-    Looped(bool, Vec<u8>),
-    Expanded(u32, Vec<u8>),
-    Entered(Vec<u8>),
-    Computed(Vec<u8>),
-    Slept(Micros),
-}
-
-/// What the bindings of a composite come to.
-fn evaluate(run: &Run, values: &Values, step: Step) -> Result<Found, String> {
-    let program: &Program = &run.program;
-    let place = run.place(step);
-    let view = || View::of(values, run, step);
-    let plain = |bind: &Bind| {
-        let mut out = Vec::new();
-        view().write(bind, &mut out).map(|()| out)
-    };
-    Ok(match &program.blocks[place.block as usize].nodes[place.node as usize].kind {
-        Kind::Compute(bind) => Found::Computed(plain(bind)?),
-        Kind::Scope { inputs, .. } => Found::Entered(plain(inputs)?),
-        Kind::Choice { branches, .. } => {
-            for (at, (condition, _)) in branches.iter().enumerate() {
-                if view().holds(condition)? {
-                    return Ok(Found::Chosen(Some(at as u32)));
-                }
-            }
-            Found::Chosen(None)
-        }
-        Kind::Loop { init, condition, .. } => {
-            let state = match values.body_result(run, step) {
-                Some(state) => state,
-                None => plain(init)?,
-            };
-            let again = view().inside(step, &state).holds(condition)?;
-            Found::Looped(again, state)
-        }
-        Kind::Each { items, .. } => {
-            let items = plain(items)?;
-            match value::item(&items, 0) {
-                Ok((Item::List(count), _)) => Found::Expanded(count, items),
-                Ok((other, _)) => return Err(format!("`each` needs a list, and this is {}", other.kind())),
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-        Kind::Sleep(duration) => {
-            let duration = plain(duration)?;
-            let micros = match value::item(&duration, 0) {
-                Ok((Item::Int(seconds), _)) => units::seconds_to_micros(seconds as f64),
-                Ok((Item::Float(seconds), _)) => units::seconds_to_micros(seconds),
-                Ok((Item::Str(text), _)) => units::parse_duration(text),
-                Ok((other, _)) => {
-                    Err(format!("a duration is seconds or a text, and this is {}", other.kind()))
-                }
-                Err(error) => Err(error.to_string()),
-            };
-            Found::Slept(micros?)
-        }
-        _ => return Err("this step asks nothing".to_owned()),
-    })
 }

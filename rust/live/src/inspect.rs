@@ -5,7 +5,8 @@ use ferroflow_engine::{Micros, RunId};
 use ferroflow_journal::{Reader, RunRow, store};
 use serde::Serialize;
 
-use crate::engine::{EngineError, find, rebuild};
+use crate::recover::{find, rebuild};
+use crate::types::EngineError;
 
 /// A run with all its steps.
 #[derive(Clone, Debug, Serialize)]

@@ -1,14 +1,26 @@
 //! The live driver: carries out what the kernel decides, with real clocks, threads and disks.
 //!
 //! One lock guards all runs and the ready queue. Workers hold it once a step: they hand in the
-//! outcome of one body and take the next. One thread commits, so that completions which arrive
-//! together share a commit; another waits for timers.
+//! outcome of one body and take the next. Whoever waits for a commit makes it, with all that has
+//! gathered; a writing thread makes the others, and another one waits for timers.
 
 mod core;
 mod engine;
+mod evaluate;
+mod explain;
+mod input;
 mod inspect;
+mod recover;
+mod threads;
+mod types;
 mod values;
+mod worker;
 
-pub use crate::core::{Durability, Ended, Job, Settings, Ticket};
-pub use crate::engine::{Engine, EngineError, Executor, Outcome, Request, Unfinished};
+pub use crate::core::Update;
+pub use crate::engine::Engine;
+pub use crate::explain::Reason;
 pub use crate::inspect::{Inspection, StepView, inspect};
+pub use crate::types::{
+    Durability, Ended, EngineError, Job, Outcome, Packed, Request, Settings, Stats, Ticket, Unfinished,
+};
+pub use crate::worker::Executor;

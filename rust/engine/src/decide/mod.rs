@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ferroflow_define::algebra::compile::Kind;
 
-use crate::event::{Event, Failure, What};
+use crate::event::{Event, Failure, TIMEOUT, What};
 use crate::ids::{Micros, Step, Token, Value};
 use crate::state::{End, Illegal, Run, RunState, StepState};
 
@@ -19,7 +19,9 @@ pub const MAX_STEPS: u32 = 1 << 30;
 /// What may be asked of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    Start,
+    Start {
+        node: Arc<str>,
+    },
     /// Begin an attempt of a ready step, under a token never issued before.
     Lease {
         step: Step,
@@ -64,7 +66,9 @@ pub enum Command {
         reason: Arc<str>,
     },
     /// An engine takes the run up again after the one before ended or died.
-    Recover,
+    Recover {
+        node: Arc<str>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -169,7 +173,7 @@ impl Run {
         }
         if self.head.deadline.is_some_and(|deadline| deadline <= now) {
             let seconds = self.head.timeout.unwrap_or(0) as f64 / 1e6;
-            let error = Failure::new("TIMEOUT", format!("the run did not end within {seconds} s"));
+            let error = Failure::new(TIMEOUT, format!("the run did not end within {seconds} s"));
             return Some(What::RunTimedOut { error });
         }
         if self.state != RunState::Running {
@@ -182,9 +186,9 @@ impl Run {
         let Some(attempt) = self.attempts.get(&step) else {
             return Some(What::TimerFired { step });
         };
-        let limit = self.task(step).and_then(|task| task.options.timeout).unwrap_or(0);
+        let limit = self.step_timeout(step).unwrap_or(0);
         let message = format!("the attempt did not end within {} s", limit as f64 / 1e6);
-        Some(self.attempt_failed(step, attempt.token, Failure::new("TIMEOUT", message), true, now))
+        Some(self.attempt_failed(step, attempt.token, Failure::new(TIMEOUT, message), true, now))
     }
 
     fn decide(&self, command: Command, now: Micros) -> Result<Vec<What>, Refusal> {
@@ -193,8 +197,8 @@ impl Run {
         let live = |action| if self.state.is_terminal() { Err(wrong(action)) } else { Ok(()) };
         Ok(match command {
             Command::Tick => unreachable!("handled one at a time"),
-            Command::Start => match self.state {
-                RunState::Created => vec![What::RunStarted],
+            Command::Start { node } => match self.state {
+                RunState::Created => vec![What::RunStarted { node }],
                 _ => return Err(wrong("be started")),
             },
             Command::Lease { step, token } => {
@@ -240,9 +244,9 @@ impl Run {
                 live("be cancelled")?;
                 vec![What::RunCancelled { reason }]
             }
-            Command::Recover => {
+            Command::Recover { node } => {
                 live("be recovered")?;
-                vec![What::RunRecovered]
+                vec![What::RunRecovered { node }]
             }
         })
     }

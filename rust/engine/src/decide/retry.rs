@@ -2,7 +2,7 @@
 
 use ferroflow_define::{Backoff, Retry};
 
-use crate::event::{Failure, What};
+use crate::event::{Failure, TIMEOUT, What};
 use crate::ids::{Micros, RunId, Step, Token};
 use crate::state::Run;
 
@@ -31,7 +31,7 @@ impl Run {
                     _ => error,
                 };
                 match &*error.code {
-                    "TIMEOUT" => What::StepTimedOut { step, token, error },
+                    TIMEOUT => What::StepTimedOut { step, token, error },
                     _ => What::StepFailed { step, token, error },
                 }
             }

@@ -137,6 +137,12 @@ impl Schedule {
         }
     }
 
+    /// A resource of which less is free than a class demands.
+    pub fn lacking(&self, class: Class) -> Option<&str> {
+        let short = |it: &&(Arc<str>, u64)| self.free.get(&it.0).is_none_or(|free| *free < it.1);
+        self.classes[class as usize].amounts.iter().find(short).map(|(name, _)| &**name)
+    }
+
     /// What is free of a resource.
     pub fn free(&self, name: &str) -> Option<u64> {
         self.free.get(name).copied()

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use ferroflow_define::OnError;
 use ferroflow_define::algebra::compile::Kind;
 
-use super::{Attempt, End, Frame, MISSING, Run, RunState, StepState, WARY};
-use crate::event::{Event, Failure, What};
+use super::{Attempt, End, Frame, MISSING, Run, StepState, WARY};
+use crate::event::{CANCELLED, Event, Failure, TIMEOUT, What};
 use crate::ids::{Micros, Step, Token};
 
 /// A consequence still to be drawn.
@@ -51,7 +51,9 @@ impl Run {
             return Err(self.illegal("a run begins with its creation"));
         }
         match what {
-            What::RunCreated { digest, flags, seed, priority, timeout, correlation, .. } => {
+            What::RunCreated {
+                digest, flags, seed, priority, timeout, correlation, step_timeout, ..
+            } => {
                 if self.sequence != 1 {
                     return Err(self.illegal("the run exists already"));
                 }
@@ -61,45 +63,50 @@ impl Run {
                 self.head.seed = *seed;
                 self.head.priority = *priority;
                 self.head.timeout = *timeout;
+                self.head.step_timeout = *step_timeout;
                 self.head.correlation = correlation.clone();
             }
-            What::RunStarted => {
-                self.turn(RunState::Running)?;
+            What::RunStarted { node } => {
+                self.turn(what)?;
                 self.head.started = Some(at);
+                self.head.node = node.clone();
                 self.head.deadline = self.head.timeout.map(|timeout| at.saturating_add(timeout));
                 let proceed = self.program.on_error == OnError::Continue;
                 self.open(0, None, 1, 0, proceed, None, None)?;
             }
             What::RunPaused { reason } => {
-                self.turn(RunState::Paused)?;
+                self.turn(what)?;
                 self.head.reason = Some(reason.clone());
                 self.head.paused = Some(at);
             }
             What::RunResumed => {
-                self.turn(RunState::Running)?;
+                self.turn(what)?;
                 self.head.reason = None;
                 self.head.paused = None;
                 self.offer_again();
             }
-            What::RunRecovered => self.recovered(at)?,
+            What::RunRecovered { node } => {
+                self.head.node = node.clone();
+                self.recovered()?;
+            }
             What::RunCancelled { reason } => {
                 self.head.reason = Some(reason.clone());
-                self.finish(RunState::Cancelled, at)?;
+                self.finish(what, at)?;
             }
             What::RunCompleted { degraded } => {
                 if self.end != Some(End::Completed) {
                     return Err(self.illegal("steps are left to do"));
                 }
                 self.head.degraded = *degraded;
-                self.finish(RunState::Completed, at)?;
+                self.finish(what, at)?;
             }
             What::RunFailed { step, error } => {
                 self.head.error = Some((*step, error.clone()));
-                self.finish(RunState::Failed, at)?;
+                self.finish(what, at)?;
             }
             What::RunTimedOut { error } => {
                 self.head.error = Some((None, error.clone()));
-                self.finish(RunState::TimedOut, at)?;
+                self.finish(what, at)?;
             }
             What::StepStarted { step, attempt, token } => self.started(*step, *attempt, *token, at)?,
             What::StepProgress { step, token, .. } => self.holds(*step, *token)?,
@@ -123,7 +130,9 @@ impl Run {
                 }
                 self.attempts.remove(step);
                 self.asking.remove(step);
-                self.fail(*step, *step, error, StepState::Failed)?;
+                // A body that gave up by itself.
+                let state = if &*error.code == CANCELLED { StepState::Cancelled } else { StepState::Failed };
+                self.fail(*step, *step, error, state)?;
             }
             What::StepTimedOut { step, token, error } => {
                 self.holds(*step, *token)?;
@@ -209,7 +218,8 @@ impl Run {
         Ok(())
     }
 
-    fn turn(&mut self, to: RunState) -> Result<(), Illegal> {
+    fn turn(&mut self, what: &What) -> Result<(), Illegal> {
+        let to = what.leads_to().unwrap_or(self.state);
         if !self.state.may_become(to) {
             return Err(self.illegal(format!("a run can't go from {} to {to}", self.state)));
         }
@@ -272,10 +282,10 @@ impl Run {
     }
 
     fn started(&mut self, step: Step, attempt: u32, token: Token, at: Micros) -> Result<(), Illegal> {
-        let Kind::Task(task) = self.checked(step)? else {
+        let Kind::Task(_) = self.checked(step)? else {
             return Err(self.illegal("only a task's step is started"));
         };
-        let timeout = task.options.timeout;
+        let timeout = self.step_timeout(step);
         self.set(step, StepState::Running)?;
         self.steps.attempt[step as usize] = u16::try_from(attempt).unwrap_or(u16::MAX);
         self.steps.flags[step as usize] &= !WARY;
@@ -289,7 +299,7 @@ impl Run {
     }
 
     /// Attempts in flight are superseded; what was ready or running may have been cut off.
-    fn recovered(&mut self, _at: Micros) -> Result<(), Illegal> {
+    fn recovered(&mut self) -> Result<(), Illegal> {
         self.head.recoveries += 1;
         let mut cut: Vec<(Step, Attempt)> = self.attempts.drain().collect();
         cut.sort_by_key(|&(step, _)| step);
@@ -308,8 +318,8 @@ impl Run {
         Ok(())
     }
 
-    fn finish(&mut self, state: RunState, at: Micros) -> Result<(), Illegal> {
-        self.turn(state)?;
+    fn finish(&mut self, what: &What, at: Micros) -> Result<(), Illegal> {
+        self.turn(what)?;
         self.head.ended = Some(at);
         self.end = None;
         if !self.frames.is_empty() {
@@ -335,7 +345,7 @@ impl Run {
         self.untimed(step);
         if let Some(micros) = timeout {
             let error = Failure::new(
-                "TIMEOUT",
+                TIMEOUT,
                 format!("{} did not end within {} s", self.path(step), micros as f64 / 1e6),
             );
             for frame in self.owned.get(&step).cloned().unwrap_or_default() {
@@ -596,7 +606,7 @@ impl Run {
                         if !self.frames[frame as usize].ended {
                             self.cancel(frame)?;
                             // A cancelled branch does not count as one that completed.
-                            let error = Failure::new("CANCELLED", "enough other branches completed");
+                            let error = Failure::new(CANCELLED, "enough other branches completed");
                             self.frames[frame as usize].error.get_or_insert((owner, error));
                         }
                     }

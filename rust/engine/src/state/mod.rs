@@ -68,6 +68,9 @@ pub struct Head {
     pub ended: Option<Micros>,
     pub deadline: Option<Micros>,
     pub timeout: Option<Micros>,
+    pub step_timeout: Option<Micros>,
+    /// Where the engine is that ran it last.
+    pub node: Arc<str>,
     pub last: Micros,
     pub seed: u64,
     pub flags: u64,
@@ -209,6 +212,11 @@ impl Run {
         self.attempts.get(&step)
     }
 
+    /// When a step's timer fires, if it has one.
+    pub fn timer_of(&self, step: Step) -> Option<Micros> {
+        self.due.get(&step).copied()
+    }
+
     /// Failed steps that the definition tolerates.
     pub fn tolerated(&self) -> &[Step] {
         &self.tolerated
@@ -262,6 +270,11 @@ impl Run {
             Kind::Task(task) => Some(task),
             _ => None,
         }
+    }
+
+    /// What an attempt of a step may take.
+    pub fn step_timeout(&self, step: Step) -> Option<Micros> {
+        self.task(step).and_then(|task| task.options.timeout).or(self.head.step_timeout)
     }
 
     /// The frame round a place and the place of the composite that opened it.

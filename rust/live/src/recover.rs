@@ -1,0 +1,110 @@
+//! Taking up runs again where their journals end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ferroflow_define::Definition;
+use ferroflow_define::algebra::compile::Program;
+use ferroflow_engine::event::What;
+use ferroflow_engine::ids::Value;
+use ferroflow_engine::{Command, Refusal, Run, RunId, RunState};
+use ferroflow_journal::codec::Link;
+use ferroflow_journal::{Filter, Reader, RunRow, StoreError, store};
+
+use crate::engine::{Engine, usable};
+use crate::types::{EngineError, Unfinished};
+use crate::values::Values;
+
+impl Engine {
+    /// Runs that had not ended when the database was last used, with the tasks they need.
+    pub fn unfinished(&self) -> Result<Vec<Unfinished>, EngineError> {
+        let states = ["created", "running", "paused"].map(str::to_owned).to_vec();
+        let filter = Filter { states, limit: usize::MAX >> 1, ..Filter::default() };
+        self.with_reader(|reader| {
+            let mut found = Vec::new();
+            let mut programs: HashMap<[u8; 32], Arc<Program>> = HashMap::new();
+            for row in reader.runs(&filter)?.into_iter().rev() {
+                if self.core().by_id.contains_key(&row.id) {
+                    continue;
+                }
+                let program = match programs.get(&row.digest) {
+                    Some(program) => Ok(program.clone()),
+                    None => load_program(reader, &row),
+                };
+                let tasks = program.map(|program| {
+                    programs.insert(row.digest, program.clone());
+                    program.tasks.clone()
+                });
+                found.push(Unfinished { row, tasks });
+            }
+            Ok::<_, EngineError>(found)
+        })
+    }
+
+    /// Takes a run up again where its journal ends.
+    pub fn recover(&self, row: &RunRow, lanes: impl Fn(&[Arc<str>]) -> Vec<u8>) -> Result<(), EngineError> {
+        let (run, values, link) = self.with_reader(|reader| rebuild(reader, row))?;
+        if run.state().is_terminal() {
+            return Ok(());
+        }
+        let mut core = self.core();
+        usable(&core)?;
+        let created = run.state() == RunState::Created;
+        let node = core.settings.node.clone();
+        let lanes = lanes(&run.program.tasks);
+        let index = core.admit(run, values, &lanes, Some(link)).map_err(EngineError::Problems)?;
+        core.handle(index, if created { Command::Start { node } } else { Command::Recover { node } })?;
+        self.wake();
+        Ok(())
+    }
+}
+
+pub(crate) fn find(reader: &mut dyn Reader, run: RunId) -> Result<RunRow, EngineError> {
+    // The run just before the next id: the list is sorted by id.
+    let next = RunId((u128::from_be_bytes(run.0).saturating_add(1)).to_be_bytes());
+    let filter = Filter { before: Some(next), limit: 1, ..Filter::default() };
+    reader.runs(&filter)?.into_iter().find(|row| row.id == run).ok_or(EngineError::NoRun(run))
+}
+
+pub(crate) fn load_program(reader: &mut dyn Reader, row: &RunRow) -> Result<Arc<Program>, EngineError> {
+    let object = reader.definition(&row.digest)?.ok_or_else(|| StoreError::Corrupt {
+        path: Default::default(),
+        message: format!("the definition of workflow {:?} is not in the database", row.workflow),
+    })?;
+    let definition = Definition::read(&object).map_err(EngineError::Problems)?;
+    Program::compile(&definition).map(Arc::new).map_err(EngineError::Problems)
+}
+
+pub(crate) fn rebuild(reader: &mut dyn Reader, row: &RunRow) -> Result<(Run, Values, Link), EngineError> {
+    let program = load_program(reader, row)?;
+    let (events, link) = store::events(reader, row.id)?;
+    let mut run = Run::new(row.id, program);
+    let mut values = Values::default();
+    for event in &events {
+        if let Some(Value::Blob { hash, .. }) = value_in(&event.what) {
+            let bytes = reader.blob(hash)?.ok_or_else(|| StoreError::Corrupt {
+                path: Default::default(),
+                message: format!("a value of run {} is not among the blobs", row.id),
+            })?;
+            values.blob(*hash, bytes.into());
+        }
+        run.apply(event).map_err(Refusal::from)?;
+        values.observe(&event.what, event.at);
+    }
+    run.out = Default::default();
+    Ok((run, values, link))
+}
+
+fn value_in(what: &What) -> Option<&Value> {
+    match what {
+        What::RunCreated { input: value, .. }
+        | What::StepCompleted { value, .. }
+        | What::Looped { state: value, .. }
+        | What::Expanded { items: value, .. }
+        | What::Entered { inputs: value, .. }
+        | What::Computed { value, .. }
+        | What::SignalReceived { value, .. }
+        | What::VariableSet { value, .. } => Some(value),
+        _ => None,
+    }
+}

@@ -1,0 +1,195 @@
+//! Commits, timers and the inbox: what happens beside the workers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ferroflow_define::value;
+use ferroflow_engine::{Command, RunId};
+use ferroflow_journal::Store;
+use ferroflow_journal::codec::Link;
+use parking_lot::{Condvar, Mutex};
+
+use crate::core::{Core, now};
+
+/// How often other processes' commands are looked for.
+const INBOX: Duration = Duration::from_millis(50);
+
+/// Events gather for a quarter of the time that the last commit took, so that one sync serves what
+/// comes at nearly the same time, and for at most this long.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// What commits need. Whoever waits for a commit makes it, so that a chain of steps needs no
+/// hand-over between threads; those who come meanwhile find it made, or make the next.
+pub(crate) struct Committer {
+    pub store: Box<dyn Store>,
+    /// Of the runs that have not ended: the link of their last record.
+    pub links: HashMap<RunId, Link>,
+}
+
+pub(crate) struct Shared {
+    /// Taken before `core`, never after it.
+    pub committer: Mutex<Option<Committer>>,
+    pub core: Mutex<Core>,
+    /// There may be work for a worker.
+    pub work: Condvar,
+    /// There may be something to commit.
+    pub write: Condvar,
+    /// A commit is done, or a run has ended.
+    pub done: Condvar,
+    /// The next timer may be another one.
+    pub timer: Condvar,
+}
+
+impl Shared {
+    /// Makes commits until the given one is made; false if that can't be.
+    pub(crate) fn until_durable(&self, number: u64) -> bool {
+        loop {
+            let core = self.core.lock();
+            if core.durable >= number {
+                return true;
+            }
+            if core.failed.is_some() {
+                return false;
+            }
+            drop(core);
+            self.commit();
+        }
+    }
+
+    /// Commits what has been gathered; waits if a commit is under way.
+    pub(crate) fn commit(&self) {
+        let mut committer = self.committer.lock();
+        let Some(Committer { store, links }) = &mut *committer else {
+            // The engine is closed: nothing is left to commit.
+            halt(self, "the engine is closed");
+            return;
+        };
+        let mut core = self.core.lock();
+        if !core.gathered() || core.failed.is_some() {
+            return;
+        }
+        let mut gathered = core.gather();
+        drop(core);
+        let begun = Instant::now();
+        let committed = gathered
+            .blobs
+            .iter()
+            .try_for_each(|(hash, bytes)| store.put_blob(hash, bytes))
+            .and_then(|()| store.commit(&gathered.batch(links)));
+        match committed {
+            Ok(()) => {
+                let mut core = self.core.lock();
+                core.pause = (begun.elapsed() / 4).min(GATHER);
+                core.committed(&mut gathered);
+                drop(core);
+                self.done.notify_all();
+                self.work.notify_all();
+            }
+            // The state in memory is ahead of the disk now, and nothing can bring it back:
+            // nobody is told of anything any more, and a new engine starts from the disk.
+            Err(error) => halt(self, &error.to_string()),
+        }
+    }
+
+    /// Carries out what other processes have left.
+    fn read_inbox(&self) {
+        let mut committer = self.committer.lock();
+        let Some(Committer { store, .. }) = &mut *committer else { return };
+        match store.inbox() {
+            Ok(commands) if commands.is_empty() => {}
+            Ok(commands) => {
+                let mut core = self.core.lock();
+                for command in commands {
+                    carry_out(&mut core, command);
+                }
+                drop(core);
+                self.work.notify_all();
+                self.timer.notify_one();
+            }
+            Err(error) => halt(self, &error.to_string()),
+        }
+    }
+}
+
+/// The writing thread: commits what nobody waits for, and looks into the inbox.
+pub(crate) fn write(shared: &Shared) {
+    let mut looked = Instant::now() - INBOX;
+    loop {
+        let mut core = shared.core.lock();
+        if core.failed.is_some() {
+            return;
+        }
+        if !core.gathered() {
+            if core.closing {
+                return;
+            }
+            core.writer_idle = true;
+            shared.write.wait_for(&mut core, INBOX);
+            core.writer_idle = false;
+        }
+        let (gathered, pause) = (core.gathered(), if core.closing { Duration::ZERO } else { core.pause });
+        drop(core);
+        if gathered {
+            std::thread::sleep(pause);
+            shared.commit();
+        }
+        if looked.elapsed() >= INBOX {
+            looked = Instant::now();
+            shared.read_inbox();
+        }
+    }
+}
+
+fn halt(shared: &Shared, message: &str) {
+    shared.core.lock().failed = Some(message.to_owned());
+    shared.done.notify_all();
+    shared.work.notify_all();
+    shared.timer.notify_all();
+}
+
+/// A command from another process. One that can't be carried out is dropped: its sender looks.
+fn carry_out(core: &mut Core, command: ferroflow_journal::Inbox) {
+    let Some(&index) = core.by_id.get(&command.run) else { return };
+    let reason = || Arc::from(String::from_utf8_lossy(&command.payload).as_ref());
+    let decoded = match command.command.split_once(':') {
+        Some(("signal", name)) => {
+            let well_formed = value::skip(&command.payload, 0) == Ok(command.payload.len());
+            let bytes = if well_formed { command.payload.clone() } else { vec![0xc0] };
+            Some(Command::Signal { name: name.into(), value: core.value(index, bytes.into()) })
+        }
+        _ => match &*command.command {
+            "cancel" => Some(Command::Cancel { reason: reason() }),
+            "pause" => Some(Command::Pause { reason: reason() }),
+            "resume" => Some(Command::Resume),
+            _ => None,
+        },
+    };
+    if let Some(decoded) = decoded {
+        let _ = core.handle(index, decoded);
+    }
+    core.taken.push(command.id);
+}
+
+/// The timer thread.
+pub(crate) fn time(shared: &Shared) {
+    let mut core = shared.core.lock();
+    loop {
+        if core.stopping || core.failed.is_some() {
+            return;
+        }
+        let next = core.tick();
+        core.timer_set = next;
+        if core.gathered() {
+            shared.write.notify_one();
+            shared.work.notify_all();
+        }
+        match next {
+            None => shared.timer.wait(&mut core),
+            Some(at) => {
+                let rest = Duration::from_micros((at - now()).max(0) as u64);
+                shared.timer.wait_for(&mut core, rest);
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What is asked of the engine and what it answers: settings, requests, attempts, outcomes, errors.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ferroflow_define::Problem;
+use ferroflow_define::algebra::compile::Program;
+use ferroflow_engine::schedule::Class;
+use ferroflow_engine::{Failure, Micros, Refusal, RunId, RunState, Step, Token};
+use ferroflow_journal::store::INLINE;
+use ferroflow_journal::{RunRow, StoreError};
+use serde::Serialize;
+
+/// What a crash may undo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Successors start only after a completion is on disk.
+    Strict,
+    /// Commits follow the work; a power failure may take the last ones.
+    Relaxed,
+    /// Nothing outlives the process.
+    Memory,
+}
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub durability: Durability,
+    /// Thousandths for counts, bytes for `memory` and `disk`.
+    pub capacity: BTreeMap<Arc<str>, u64>,
+    /// Asynchronous bodies that are under way at a time.
+    pub async_limit: usize,
+    /// Bytes that one result may have.
+    pub max_value: usize,
+    /// Unfinished runs that are accepted at a time.
+    pub max_runs: Option<usize>,
+    /// What a run may take that has no timeout of its own, and an attempt of a step that has none.
+    pub run_timeout: Option<Micros>,
+    pub step_timeout: Option<Micros>,
+    /// Where this engine is, as runs record it.
+    pub node: Arc<str>,
+}
+
+/// The right to run an attempt, and how to report on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    pub(crate) run: u32,
+    pub step: Step,
+    pub token: Token,
+    pub(crate) class: Class,
+    pub(crate) lane: u8,
+}
+
+/// An attempt to be run.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub ticket: Ticket,
+    pub run: RunId,
+    pub task: Arc<str>,
+    /// MessagePack: a list of the positional arguments, then a map of the others.
+    pub arguments: Vec<u8>,
+    pub attempt: u16,
+    /// The commit that must be durable before the body may run.
+    pub(crate) gate: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub state: RunState,
+    pub degraded: bool,
+    /// MessagePack.
+    pub result: Vec<u8>,
+    /// Path of the step that failed, if it was one, and why.
+    pub error: Option<(String, Failure)>,
+    pub reason: Option<String>,
+}
+
+/// MessagePack, hashed already where it is long, so that nobody hashes under the lock.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) hash: Option<[u8; 32]>,
+}
+
+impl From<Vec<u8>> for Packed {
+    fn from(bytes: Vec<u8>) -> Self {
+        let hash = (bytes.len() > INLINE).then(|| *blake3::hash(&bytes).as_bytes());
+        Self { bytes, hash }
+    }
+}
+
+/// What became of a body.
+#[derive(Debug)]
+pub enum Outcome {
+    Done(Packed),
+    Failed {
+        error: Failure,
+        retriable: bool,
+    },
+    /// It is under way; `Engine::finish` reports it.
+    Later,
+}
+
+/// What to run.
+pub struct Request {
+    pub program: Arc<Program>,
+    /// The definition object, and its BLAKE3 hash.
+    pub object: Arc<[u8]>,
+    pub digest: [u8; 32],
+    /// For each task of the program: 0 for threads, 1 for the event loop.
+    pub lanes: Vec<u8>,
+    /// The id that the run is to have; a new one if `None`.
+    pub id: Option<RunId>,
+    /// MessagePack of an object.
+    pub input: Vec<u8>,
+    pub priority: u8,
+    pub timeout: Option<Micros>,
+    pub correlation: Option<String>,
+}
+
+/// A run that had not ended when the database was last used.
+pub struct Unfinished {
+    pub row: RunRow,
+    /// The tasks it needs, or why its definition can't be read.
+    pub tasks: Result<Vec<Arc<str>>, EngineError>,
+}
+
+/// What an engine has done since it was opened, and does now.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Stats {
+    /// How many runs have come into each state.
+    pub runs: BTreeMap<&'static str, u64>,
+    /// Runs that have not ended.
+    pub active: u64,
+    /// Steps that wait to be taken by a worker, and bodies that run.
+    pub ready: u64,
+    pub running: u64,
+    pub commits: u64,
+    /// Results that came too late: their attempts had been superseded.
+    pub refused: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("there is no run {0}")]
+    NoRun(RunId),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("{0}")]
+    Input(String),
+    #[error("a run with the id {0} exists already; give another id, or ask for its handle")]
+    Exists(RunId),
+    #[error(
+        "the engine has {0} unfinished runs and takes no more; wait for one to end, or open it with a \
+         larger max_runs"
+    )]
+    Busy(usize),
+    #[error(
+        "workflow {name:?} {version} is registered already, and this is another one; register it under \
+         another version"
+    )]
+    Registered { name: String, version: String },
+    #[error("no workflow is registered as {0}; register it with engine.register(...)")]
+    NoWorkflow(String),
+    #[error("the definition does not fit this engine")]
+    Problems(Vec<Problem>),
+    #[error("the engine is closed")]
+    Closed,
+    #[error("the engine has stopped: {0}")]
+    Halted(String),
+}

@@ -1,0 +1,85 @@
+//! Workers: threads that hand in one outcome and take the next step, in one turn of the lock.
+
+use parking_lot::MutexGuard;
+
+use crate::core::Core;
+use crate::engine::Engine;
+use crate::types::{Job, Outcome, Ticket};
+
+/// Runs bodies. The engine calls it without holding its lock.
+pub trait Executor {
+    fn run(&mut self, job: Job) -> Outcome;
+    /// Waits by calling `wait`; whatever the thread holds on to is let go meanwhile.
+    fn idle(&mut self, wait: &mut (dyn FnMut() + Send));
+    /// Attempts that were superseded while their asynchronous bodies run.
+    fn cancel(&mut self, tokens: &[u64]);
+}
+
+impl Engine {
+    /// Runs steps of a lane until the engine stops.
+    pub fn work(&self, lane: u8, executor: &mut dyn Executor) {
+        let mut done: Option<(Ticket, Outcome)> = None;
+        loop {
+            let mut core = self.core();
+            let news = core.news;
+            if let Some((ticket, outcome)) = done.take() {
+                core.finish(&ticket, outcome);
+            }
+            let job = core.next(lane);
+            let others = core.idle_workers > 0 && core.news > news && core.has_waiting();
+            let sooner = core.timer_moved();
+            let cancels = if lane == 1 { std::mem::take(&mut core.to_cancel) } else { Vec::new() };
+            let gathered = core.gathered();
+            let (seen, over) = (core.news, core.stopping || core.failed.is_some());
+            let gated = job.as_ref().is_some_and(|job| job.gate > core.durable);
+            // Who has to wait commits meanwhile; who goes on leaves it to the writing thread.
+            let write = gathered && !gated && job.is_some() && std::mem::take(&mut core.writer_idle);
+            drop(core);
+            if write {
+                self.shared.write.notify_one();
+            }
+            if others {
+                self.shared.work.notify_all();
+            }
+            if sooner {
+                self.shared.timer.notify_one();
+            }
+            if !cancels.is_empty() {
+                executor.cancel(&cancels);
+            }
+            let Some(job) = job else {
+                if over {
+                    return;
+                }
+                let shared = &self.shared;
+                executor.idle(&mut || {
+                    let mut core = shared.core.lock();
+                    core.idle_workers += 1;
+                    let nothing = |core: &Core| core.news == seen && !core.stopping && core.failed.is_none();
+                    if gathered && nothing(&core) {
+                        let pause = core.pause;
+                        shared.work.wait_for(&mut core, pause);
+                        if core.gathered() && nothing(&core) {
+                            MutexGuard::unlocked(&mut core, || shared.commit());
+                        }
+                    }
+                    while nothing(&core) {
+                        shared.work.wait(&mut core);
+                    }
+                    core.idle_workers -= 1;
+                });
+                continue;
+            };
+            if gated {
+                let mut go = false;
+                let shared = &self.shared;
+                executor.idle(&mut || go = shared.until_durable(job.gate));
+                if !go {
+                    return;
+                }
+            }
+            let ticket = job.ticket;
+            done = Some((ticket, executor.run(job)));
+        }
+    }
+}
