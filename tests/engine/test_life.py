@@ -465,4 +465,3 @@ def test_states_are_those_of_the_kernel() -> None:
     assert {state for state in ff.RunState if state.is_terminal} == {
         "completed", "failed", "cancelled", "timed_out", "compensated", "compensation_failed",
     }  # fmt: skip
-

@@ -51,4 +51,6 @@ def may_block(call: str, instead: str) -> None:
         return
     # A notebook has a running loop under every cell.
     if "ipykernel" not in sys.modules:
-        warnings.warn(f"{call} blocks the event loop that runs here; write {instead}", stacklevel=3)
+        warnings.warn(
+            f"{call} blocks the event loop that runs here; write {instead}", RuntimeWarning, stacklevel=3
+        )

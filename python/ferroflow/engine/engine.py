@@ -392,7 +392,7 @@ class Engine:
         """
         may_block("engine.run()", "await engine.arun()")
         handle: Handle[R] = self.start(workflow, *args, options=options, **inputs)
-        return handle.result()
+        return handle._wait()
 
     async def astart(
         self,

@@ -92,6 +92,9 @@ class Handle(Generic[T_co]):
             If it has not ended in time; the run goes on.
         """
         may_block("handle.result()", "await handle.aresult()")
+        return self._wait(timeout)
+
+    def _wait(self, timeout: float | None = None) -> T_co:
         return self._yields(self._core.wait(self.id, timeout), timeout)
 
     async def aresult(self, timeout: float | None = None) -> T_co:
