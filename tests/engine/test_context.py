@@ -72,9 +72,8 @@ def test_typed_access_tells_what_is_missing_from_what_is_of_another_type(engine:
                 return inputs.require("text", int)
             case "wrong optional":
                 return inputs.optional("text", int, 1)
-        return [
-            inputs.require("n", int), inputs.optional("nothing", int, 5), inputs.optional("nowhere", str, "d"),
-        ]  # fmt: skip
+        absent = inputs.optional("nothing", int, 5), inputs.optional("nowhere", str, "d")
+        return [inputs.require("n", int), *absent]
 
     @ff.workflow
     def flow(n: int, text: str, nothing: object, how: str) -> Any:

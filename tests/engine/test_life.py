@@ -421,7 +421,7 @@ def test_what_is_active_is_counted_and_let_go_of_when_it_ends(tmp_path: Path) ->
         (active,) = engine.list(state="running")
         assert active.id == handle.id
         assert active.started is not None
-        assert [it for it in handle.events() if it["kind"] == "RunStarted"][0]["node"] == "here"
+        assert next(it for it in handle.events() if it["kind"] == "RunStarted")["node"] == "here"
         release.set()
         handle.result(5)
         stats = engine.stats()
@@ -433,8 +433,8 @@ def test_what_is_active_is_counted_and_let_go_of_when_it_ends(tmp_path: Path) ->
 @pytest.mark.req("P8.17")
 def test_a_run_that_makes_no_progress_says_what_it_waits_for(tmp_path: Path) -> None:
     @ff.task(name="l.wide", resources={"gpu": 1})
-    def wide() -> str:
-        return hold.fn()
+    def wide() -> None:
+        hold.fn()
 
     @ff.workflow
     def flow() -> Any:

@@ -75,7 +75,8 @@ def test_events_come_once_in_order_with_the_states_they_lead_to(engine: ff.Engin
         return [(event.was, event.state) for event in of(handle) if event.was]
 
     assert [event.kind for event in of(done)] == [
-        "RunCreated", "RunStarted", "StepStarted", "StepCompleted", "StepStarted", "StepCompleted", "RunCompleted",
+        "RunCreated", "RunStarted", "StepStarted", "StepCompleted", "StepStarted", "StepCompleted",
+        "RunCompleted",
     ]  # fmt: skip
     assert [event.sequence for event in of(done)] == [1, 2, 3, 4, 5, 6, 7]
     assert changes(done) == [("created", "running"), ("running", "completed")]
