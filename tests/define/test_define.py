@@ -88,15 +88,6 @@ def test_a_ref_can_not_leave_its_construct() -> None:
         _ = flow.definition
 
 
-def test_recursion_is_refused() -> None:
-    @ff.workflow
-    def flow(n: int) -> Any:
-        return flow(n)
-
-    with pytest.raises(ff.DefinitionError, match=r"ff\.loop"):
-        _ = flow.definition
-
-
 def test_a_workflow_is_not_called_like_a_function() -> None:
     @ff.workflow
     def flow() -> Any:

@@ -50,11 +50,16 @@ _WORDS = frozenset(
 class Block:
     """A block that is being traced: its steps, and the names it adds."""
 
-    def __init__(self, parent: Block | None, binds: str | None = None, *, closed: bool = False):
+    def __init__(
+        self, parent: Block | None, binds: str | None = None, *, workflow: tuple[object, Json] | None = None
+    ):
         self.parent = parent
         self.binds = binds
-        # A sub-workflow sees nothing of what is round it.
-        self.closed = closed
+        # The workflow whose body this is, with its definition so far: it sees nothing of what is
+        # round it.
+        self.workflow = workflow
+        # Whether it calls a workflow that is being traced round it, so that it means nothing elsewhere.
+        self.leans = False
         self.terms: list[Json] = []
         self.ids: set[str] = set()
         # The next number to try for a name, so that ten thousand steps of a task stay cheap.
@@ -78,8 +83,16 @@ class Block:
         """Whether a Ref made in the other block may be used here."""
         at: Block | None = self
         while at is not None and at is not other:
-            at = None if at.closed else at.parent
+            at = None if at.workflow else at.parent
         return at is other
+
+    def workflows(self) -> Iterator[Block]:
+        """Go through the bodies of workflows that are being traced, innermost first."""
+        at: Block | None = self
+        while at is not None:
+            if at.workflow:
+                yield at
+            at = at.parent
 
     def names_in_use(self) -> set[str]:
         """Names that blocks round here bind."""

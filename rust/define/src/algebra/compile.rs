@@ -73,7 +73,10 @@ pub enum Kind {
     },
     Scope {
         inputs: Bind,
+        /// A block of its own, or that of an enclosing workflow, which begins again.
         body: u32,
+        /// How deep an enclosing workflow may nest in itself.
+        max_depth: Option<u32>,
     },
     Timeout {
         micros: i64,
@@ -101,7 +104,8 @@ impl Kind {
             Kind::Choice { .. } => "choice",
             Kind::Loop { .. } => "loop",
             Kind::Each { .. } => "each",
-            Kind::Scope { .. } => "workflow",
+            Kind::Scope { max_depth: None, .. } => "workflow",
+            Kind::Scope { max_depth: Some(_), .. } => "recursion",
             Kind::Timeout { .. } => "timeout",
             Kind::Handler { .. } => "try",
             Kind::First { .. } => "first",
@@ -186,8 +190,8 @@ impl Bind {
 impl Program {
     /// Compiles a definition, or reports everything that is wrong with it.
     pub fn compile(definition: &Definition) -> Result<Self, Vec<Problem>> {
-        let mut compiler = Compiler::default();
-        compiler.block(&definition.body, None, Binder::Workflow, "");
+        let mut compiler = Compiler { root: &definition.inputs, ..Compiler::default() };
+        compiler.block(&definition.body, None, Binder::Workflow(&definition.name), "");
         if !compiler.problems.is_empty() {
             return Err(compiler.problems);
         }
@@ -218,7 +222,7 @@ impl Program {
 /// The names that a block adds to those of the blocks round it.
 enum Binder<'t> {
     None,
-    Workflow,
+    Workflow(&'t str),
     Item(&'t str),
     State(&'t str),
     Error,
@@ -226,6 +230,7 @@ enum Binder<'t> {
 
 /// A block being compiled, for the look-up of names from inside it.
 struct Open<'t> {
+    number: u32,
     binder: Binder<'t>,
     ids: FxHashMap<Arc<str>, u32>,
     /// The node whose inner blocks are being compiled.
@@ -237,6 +242,8 @@ struct Open<'t> {
 struct Compiler<'t> {
     blocks: Vec<Option<Code>>,
     tasks: FxHashMap<Arc<str>, u32>,
+    /// The inputs of the workflow as a whole.
+    root: &'t [Input],
     open: Vec<Open<'t>>,
     problems: Vec<Problem>,
 }
@@ -283,7 +290,7 @@ impl<'t> Compiler<'t> {
                 ));
             }
         }
-        self.open.push(Open { binder, ids, current: 0, edges });
+        self.open.push(Open { number, binder, ids, current: 0, edges });
         let mut nodes = Vec::with_capacity(drafts.len());
         for (node, draft) in drafts.iter().enumerate() {
             self.here().current = node as u32;
@@ -374,6 +381,7 @@ impl<'t> Compiler<'t> {
             | Term::Loop { id, .. }
             | Term::Each { id, .. }
             | Term::Scope { id, .. }
+            | Term::Recursion { id, .. }
             | Term::Timeout { id, .. }
             | Term::Handler { id, .. }
             | Term::Sleep { id, .. }
@@ -426,7 +434,7 @@ impl<'t> Compiler<'t> {
                 let init = self.bind(init, place, false);
                 // The condition sees the state, so it is resolved as if inside the body.
                 let (ids, edges) = Default::default();
-                self.open.push(Open { binder: Binder::State(name), ids, current: 0, edges });
+                self.open.push(Open { number: 0, binder: Binder::State(name), ids, current: 0, edges });
                 let condition = self.expr(condition, place, false);
                 self.open.pop();
                 let body = self.block(body, Some(owner), Binder::State(name), &inside);
@@ -438,14 +446,15 @@ impl<'t> Compiler<'t> {
                 limit: *limit,
                 on_error: *on_error,
             },
-            Term::Scope { inputs, body, .. } => Kind::Scope {
-                inputs: Bind::Map(
-                    inputs
-                        .iter()
-                        .map(|(name, binding)| (name.as_str().into(), self.bind(binding, place, false)))
-                        .collect(),
-                ),
-                body: self.block(body, Some(owner), Binder::Workflow, &inside),
+            Term::Scope { workflow, inputs, body, .. } => Kind::Scope {
+                inputs: self.named(inputs, place),
+                body: self.block(body, Some(owner), Binder::Workflow(workflow), &inside),
+                max_depth: None,
+            },
+            Term::Recursion { workflow, inputs, max_depth, .. } => Kind::Scope {
+                body: self.enclosing(workflow, inputs, place),
+                inputs: self.named(inputs, place),
+                max_depth: Some(*max_depth),
             },
             Term::Timeout { micros, body, .. } => {
                 Kind::Timeout { micros: *micros, body: self.block(body, Some(owner), Binder::None, &inside) }
@@ -480,6 +489,42 @@ impl<'t> Compiler<'t> {
                 unreachable!("laid out as edges")
             }
         }
+    }
+
+    fn named(&mut self, fields: &'t [(String, Binding)], place: &str) -> Bind {
+        Bind::Map(
+            fields.iter().map(|(name, it)| (name.as_str().into(), self.bind(it, place, false))).collect(),
+        )
+    }
+
+    /// The block of the nearest enclosing workflow of a name, which a step in it calls again.
+    fn enclosing(&mut self, workflow: &str, inputs: &[(String, Binding)], place: &str) -> u32 {
+        let found = self.open.iter().rev().find_map(|open| match open.binder {
+            Binder::Workflow(name) if name == workflow => Some(open.number),
+            _ => None,
+        });
+        let Some(number) = found else {
+            self.problems.push(Problem::new(
+                "unknown-reference",
+                place,
+                format!("no workflow round this step is called {workflow:?}"),
+                "name one that encloses the step, or say with `do` what the workflow does",
+            ));
+            return 0;
+        };
+        if number == 0 {
+            let given = |input: &Input| inputs.iter().any(|(name, _)| *name == input.name);
+            let missing = self.root.iter().filter(|input| !given(input)).map(|input| &input.name);
+            let known = |name: &String| self.root.iter().any(|input| input.name == *name);
+            let unknown = inputs.iter().map(|(name, _)| name).filter(|name| !known(name));
+            let problem = |verb: &str, name: &String| {
+                let message = format!("{workflow:?} {verb} an input {name:?}");
+                Problem::new("bad-input", place, message, "give each input of the workflow in `with`")
+            };
+            self.problems.extend(missing.map(|name| problem("needs", name)));
+            self.problems.extend(unknown.map(|name| problem("has not", name)));
+        }
+        number
     }
 
     /// What the block yields. A result that has to be evaluated becomes a step, so that its
@@ -584,7 +629,7 @@ impl<'t> Compiler<'t> {
                 }
             } else if !crossed {
                 let source = match (&open.binder, root) {
-                    (Binder::Workflow, "input") => Some(Source::Input { up }),
+                    (Binder::Workflow(_), "input") => Some(Source::Input { up }),
                     (Binder::Error, "error") => Some(Source::Error { up }),
                     (Binder::Item(name), _) if root == *name => Some(Source::Item { up }),
                     (Binder::Item(name), _) if root.strip_suffix("_index") == Some(name) => {
@@ -601,7 +646,7 @@ impl<'t> Compiler<'t> {
                 }
             }
             // A sub-workflow sees its own inputs only.
-            crossed |= matches!(open.binder, Binder::Workflow);
+            crossed |= matches!(open.binder, Binder::Workflow(_));
         }
         let (message, help) = match (root, member) {
             ("steps", Some(id)) => (
@@ -640,5 +685,50 @@ fn link(before: &[u32], after: &[u32], drafts: &mut Vec<Draft<'_>>, edges: &mut 
         let join = join(drafts);
         edges.extend(before.iter().map(|&from| (from, join)));
         edges.extend(after.iter().map(|&to| (join, to)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value as Json, json};
+
+    fn compile(definition: &Json) -> Result<Program, Vec<(&'static str, String)>> {
+        let definition = Definition::read(&rmp_serde::to_vec_named(definition).unwrap()).unwrap();
+        let read = Definition::read(&definition.write()).unwrap();
+        assert_eq!(read, definition, "it is written as it was read");
+        Program::compile(&definition)
+            .map_err(|problems| problems.into_iter().map(|it| (it.code, it.place)).collect())
+    }
+
+    fn bodies(program: &Program) -> Vec<(u32, Option<u32>)> {
+        let nodes = program.blocks.iter().flat_map(|block| &block.nodes);
+        nodes
+            .filter_map(|node| match node.kind {
+                Kind::Scope { body, max_depth, .. } => Some((body, max_depth)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_recursion_begins_the_nearest_workflow_of_its_name() {
+        let again = |name: &str| json!({"workflow": name, "with": {"n": 1}, "max_depth": 3});
+        let inner = json!({"workflow": "inner", "do": {"each": [1], "do": [again("inner"), again("w")]}});
+        let program = compile(&json!({"name": "w", "inputs": ["n"], "term": [again("w"), inner]})).unwrap();
+        let kinds: Vec<&str> = program.blocks[0].nodes.iter().map(|node| node.kind.name()).collect();
+        assert_eq!(kinds, ["recursion", "workflow"]);
+        // Blocks: 0 the whole, 1 the inner workflow, 2 the body of its each.
+        assert_eq!(bodies(&program), [(0, Some(3)), (1, None), (1, Some(3)), (0, Some(3))]);
+    }
+
+    #[test]
+    fn a_recursion_of_a_workflow_that_is_not_round_it_is_refused() {
+        let flow = |term: Json| compile(&json!({"name": "w", "inputs": ["n"], "term": term})).unwrap_err();
+        let lost =
+            json!([{"workflow": "x", "do": {"sleep": 1}}, {"workflow": "x", "id": "r", "max_depth": 1}]);
+        assert_eq!(flow(lost), [("unknown-reference", "r".to_owned())]);
+        let inputs = json!({"workflow": "w", "with": {"m": 1}, "max_depth": 1});
+        assert_eq!(flow(inputs), [("bad-input", "w".to_owned()), ("bad-input", "w".to_owned())]);
     }
 }

@@ -334,6 +334,13 @@ fn content(term: &Term) -> Content<'_> {
             it.block(body);
             it
         }
+        Term::Recursion { workflow, inputs, max_depth, .. } => {
+            let mut it = Content::new("recursion");
+            it.text(workflow);
+            it.named(inputs);
+            it.number(i64::from(*max_depth));
+            it
+        }
         Term::Timeout { micros, body, .. } => {
             let mut it = Content::new("timeout");
             it.number(*micros);
@@ -480,6 +487,7 @@ fn id_of(term: &Term) -> &str {
         | Term::Loop { id, .. }
         | Term::Each { id, .. }
         | Term::Scope { id, .. }
+        | Term::Recursion { id, .. }
         | Term::Timeout { id, .. }
         | Term::Handler { id, .. }
         | Term::Sleep { id, .. }
@@ -786,6 +794,14 @@ mod tests {
         };
         assert!(same(nested("p"), nested("p")));
         assert!(!same(nested("p"), nested("q")), "what an inner block reads from outside counts");
+    }
+
+    #[test]
+    fn a_recursion_counts_with_its_bound() {
+        let again = |name: &str, bound: u32| json!({"workflow": "inner", "do": {"workflow": name, "max_depth": bound}});
+        assert!(same(again("inner", 2), again("inner", 2)));
+        assert!(!same(again("inner", 2), again("inner", 3)));
+        assert!(!same(again("inner", 2), again("w", 2)));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use super::term::{
-    Activity, Backoff, Binding, Block, Definition, Input, OnError, Options, Resources, Retry, Term,
+    Activity, Backoff, Binding, Block, Definition, Input, MAX_RECURSION, OnError, Options, Resources, Retry,
+    Term,
 };
 use crate::expr::Expr;
 use crate::problem::Problem;
@@ -766,9 +767,16 @@ impl Reader {
                 let workflow = self.name(body, at);
                 let (place, with) = (object.at("with"), object.take("with"));
                 let inputs = self.named(with, &place);
-                let body = self.inner(object, "do", depth);
-                let term = (|| Some(Term::Scope { id, workflow: workflow?, inputs: inputs?, body: body? }))();
-                (", with, do", term)
+                let term = match self.recursion(object) {
+                    Some(max_depth) => {
+                        (|| Some(Term::Recursion { id, workflow: workflow?, inputs: inputs?, max_depth }))()
+                    }
+                    None => {
+                        let body = self.inner(object, "do", depth);
+                        (|| Some(Term::Scope { id, workflow: workflow?, inputs: inputs?, body: body? }))()
+                    }
+                };
+                (", with, do, max_depth", term)
             }
             "timeout" => {
                 let micros = self.duration(body, at);
@@ -801,6 +809,33 @@ impl Reader {
                     }
                 }
                 (", of", count.map(|count| Term::First { id, count, branches }))
+            }
+        }
+    }
+
+    /// The bound of a call of an enclosing workflow; `None` for a workflow with a body of its own.
+    fn recursion(&mut self, object: &mut Object<'_>) -> Option<u32> {
+        let place = object.at("max_depth");
+        let bytes = object.take("max_depth")?;
+        if object.fields.iter().any(|&(name, _)| name == "do") {
+            self.problem(
+                "bad-term",
+                &place,
+                "`max_depth` bounds a call of an enclosing workflow, which has no `do`",
+                "leave out one of them",
+            );
+            return None;
+        }
+        match first(bytes) {
+            Item::Int(depth) if (1..=i64::from(MAX_RECURSION)).contains(&depth) => Some(depth as u32),
+            _ => {
+                self.problem(
+                    "bad-option",
+                    &place,
+                    "this is no bound on how deep a workflow may nest in itself",
+                    &format!("give a whole number from 1 to {MAX_RECURSION}"),
+                );
+                Some(1)
             }
         }
     }
@@ -981,7 +1016,7 @@ fn for_each_id(term: &mut Term, call: &mut impl FnMut(&mut String, &str)) {
         Term::Choice { id, .. } => call(id, "choice"),
         Term::Loop { id, .. } => call(id, "loop"),
         Term::Each { id, .. } => call(id, "each"),
-        Term::Scope { id, workflow, .. } => call(id, workflow),
+        Term::Scope { id, workflow, .. } | Term::Recursion { id, workflow, .. } => call(id, workflow),
         Term::Timeout { id, .. } => call(id, "timeout"),
         Term::Handler { id, .. } => call(id, "try"),
         Term::Sleep { id, .. } => call(id, "sleep"),
@@ -1087,6 +1122,18 @@ mod tests {
         assert_eq!(problems(&twice), [("duplicate-step", "a".to_owned())]);
         let unknown = json!({"name": "w", "term": {"task": "t", "args": [{"$": "steps.x"}]}});
         assert_eq!(problems(&unknown), [("unknown-reference", "t".to_owned())]);
+    }
+
+    #[test]
+    fn a_recursion_has_a_bound_and_no_body() {
+        let found = |term: Json| problems(&json!({"name": "w", "term": term}));
+        let place = || "term/max_depth".to_owned();
+        for bound in [json!(0), json!(201), json!(1.5), json!(null)] {
+            assert_eq!(found(json!({"workflow": "w", "max_depth": bound})), [("bad-option", place())]);
+        }
+        let both = json!({"workflow": "w", "max_depth": 1, "do": {"sleep": 1}});
+        assert_eq!(found(both), [("bad-term", place())]);
+        assert_eq!(found(json!({"workflow": "w"})), [("missing-field", "term/do".to_owned())]);
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub struct Block {
     pub result: Option<Binding>,
 }
 
+/// A workflow nests no deeper inside itself, because results are put together by recursion.
+pub const MAX_RECURSION: u32 = 200;
+
 /// Every composite except sequence, parallel and partial owns blocks of its own: a step in
 /// one of those can't be referred to from outside, only the composite's own result can.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +99,14 @@ pub enum Term {
         workflow: String,
         inputs: Vec<(String, Binding)>,
         body: Block,
+    },
+    /// The nearest enclosing workflow of that name once more, inside itself.
+    Recursion {
+        id: String,
+        workflow: String,
+        inputs: Vec<(String, Binding)>,
+        /// The run fails if calls would nest deeper; at most `MAX_RECURSION`.
+        max_depth: u32,
     },
     /// The body must end within so many microseconds of its start.
     Timeout {

@@ -135,6 +135,7 @@ fn any_id(term: &Term) -> Option<&str> {
         | Term::Loop { id, .. }
         | Term::Each { id, .. }
         | Term::Scope { id, .. }
+        | Term::Recursion { id, .. }
         | Term::Timeout { id, .. }
         | Term::Handler { id, .. }
         | Term::Sleep { id, .. }
@@ -214,6 +215,12 @@ fn term(it: &Term, after: &[&str]) -> Vec<u8> {
             object.text("id", id);
             object.raw("with", &named(inputs));
             object.raw("do", &block(body));
+        }
+        Term::Recursion { id, workflow, inputs, max_depth } => {
+            object.text("workflow", workflow);
+            object.text("id", id);
+            object.raw("with", &named(inputs));
+            object.number("max_depth", u64::from(*max_depth));
         }
         Term::Timeout { id, micros, body } => {
             object.micros("timeout", Some(*micros));
