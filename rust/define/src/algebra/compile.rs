@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::read;
 use super::term::{Activity, Binding, Block, Definition, Input, OnError, Options, Term};
 use crate::expr::{Expr, Path, Reference};
 use crate::graph::Csr;
@@ -188,6 +189,25 @@ impl Bind {
 }
 
 impl Program {
+    /// Reads a definition object and compiles it, or reports everything that is wrong with it.
+    pub fn read(bytes: &[u8]) -> Result<(Definition, Self), Vec<Problem>> {
+        let (draft, mut problems) = read::draft(bytes);
+        let Some(definition) = draft else { return Err(problems) };
+        match Self::compile(&definition) {
+            Ok(program) if problems.is_empty() => return Ok((definition, program)),
+            Ok(_) => {}
+            Err(mut found) => {
+                // Inputs that could not be read can't be missed.
+                let unread = |it: &Problem| it.place == "inputs" || it.place.starts_with("inputs[");
+                if problems.iter().any(unread) {
+                    found.retain(|it| it.code != "bad-input");
+                }
+                problems.extend(found);
+            }
+        }
+        Err(problems)
+    }
+
     /// Compiles a definition, or reports everything that is wrong with it.
     pub fn compile(definition: &Definition) -> Result<Self, Vec<Problem>> {
         let mut compiler = Compiler { root: &definition.inputs, ..Compiler::default() };
@@ -232,7 +252,8 @@ enum Binder<'t> {
 struct Open<'t> {
     number: u32,
     binder: Binder<'t>,
-    ids: FxHashMap<Arc<str>, u32>,
+    /// `None` where several steps have the id, which is reported.
+    ids: FxHashMap<Arc<str>, Option<u32>>,
     /// The node whose inner blocks are being compiled.
     current: u32,
     edges: Vec<(u32, u32)>,
@@ -281,7 +302,11 @@ impl<'t> Compiler<'t> {
         self.lay(&block.term, &mut drafts, &mut edges);
         let mut ids = FxHashMap::default();
         for (node, draft) in drafts.iter().enumerate() {
-            if draft.term.is_some() && ids.insert(draft.id.clone(), node as u32).is_some() {
+            if draft.term.is_none() || ids.insert(draft.id.clone(), Some(node as u32)).is_none() {
+                continue;
+            }
+            ids.insert(draft.id.clone(), None);
+            if !draft.id.is_empty() {
                 self.problems.push(Problem::new(
                     "duplicate-step",
                     format!("{path}{}", draft.id),
@@ -500,9 +525,13 @@ impl<'t> Compiler<'t> {
     /// The block of the nearest enclosing workflow of a name, which a step in it calls again.
     fn enclosing(&mut self, workflow: &str, inputs: &[(String, Binding)], place: &str) -> u32 {
         let found = self.open.iter().rev().find_map(|open| match open.binder {
-            Binder::Workflow(name) if name == workflow => Some(open.number),
+            // A name that could not be read may be any.
+            Binder::Workflow(name) if name == workflow || name.is_empty() => Some(open.number),
             _ => None,
         });
+        if workflow.is_empty() {
+            return 0;
+        }
         let Some(number) = found else {
             self.problems.push(Problem::new(
                 "unknown-reference",
@@ -622,10 +651,15 @@ impl<'t> Compiler<'t> {
                 if let Some(&node) = found
                     && !crossed
                 {
+                    let node = node?;
                     // In the block itself and in every enclosing one the step that is being
                     // compiled, or the composite round it, waits for the step it reads.
                     open.edges.push((node, open.current));
                     return Some(Source::Step { up, node });
+                }
+                // A step of the block could not be read: it may be the one that is meant.
+                if !crossed && open.ids.contains_key("") {
+                    return None;
                 }
             } else if !crossed {
                 let source = match (&open.binder, root) {
