@@ -135,8 +135,49 @@ class Workflow(Generic[P, R]):
 
     @property
     def hash(self) -> str:
-        """The content hash: equal for workflows that mean the same."""
+        """The content hash: that of the normal form, equal for workflows that mean the same.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> one = ff.Workflow.from_term("one", ff.library.condition.term(True))
+        >>> one.hash == ff.load(one.normal_form).hash
+        True
+        """
         return self.program.hash
+
+    @property
+    def normal_form(self) -> Json:
+        """The definition object that all workflows with the same meaning have, up to ids of steps.
+
+        In each block nested sequences, parallels and partials are one partial, whose order is
+        reduced to what does not follow, and whose members are sorted by depth and content.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> a, b = (ff.Term({"task": "condition", "id": id, "args": [id]}) for id in "ab")
+        >>> flow = ff.Workflow.from_term("w", a >> (ff.Term({"sequence": []}) & b))
+        >>> flow.normal_form["term"]["partial"]  # doctest: +NORMALIZE_WHITESPACE
+        [{'task': 'condition', 'id': 'a', 'args': ['a']},
+         {'task': 'condition', 'id': 'b', 'args': ['b'], 'after': ['a']}]
+        """
+        found: Json = msgspec.msgpack.decode(self.program.normal())
+        return found
+
+    def equivalent(self, other: Workflow[..., Any]) -> bool:
+        """Whether two workflows of one name and version mean the same, by laws that always hold.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> a, b = ff.library.condition.term(1), ff.library.condition.term(2)
+        >>> def flow(term: ff.Term) -> ff.Workflow:
+        ...     return ff.Workflow.from_term("w", term, result=0)
+        >>> flow(a & b).equivalent(flow(b & a)), flow(a >> b).equivalent(flow(b >> a))
+        (True, False)
+        """
+        return self.hash == other.hash
 
     @property
     def inputs(self) -> list[str]:

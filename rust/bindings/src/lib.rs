@@ -74,6 +74,11 @@ impl Program {
         blake3::Hash::from_bytes(py.detach(|| self.definition.hash())).to_hex().to_string()
     }
 
+    /// The definition object of the normal form.
+    fn normal<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &py.detach(|| self.definition.normal().write()))
+    }
+
     /// The definition object in its standard form.
     fn write<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.definition.write())

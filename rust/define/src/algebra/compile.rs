@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::read;
-use super::term::{Activity, Binding, Block, Definition, Input, OnError, Options, Term};
+use super::term::{Binding, Block, Definition, Input, OnError, Options, Term};
 use crate::expr::{Expr, Path, Reference};
 use crate::graph::Csr;
 use crate::problem::Problem;
@@ -401,19 +401,9 @@ impl<'t> Compiler<'t> {
                 }
                 whole
             }
-            Term::Activity(Activity { id, .. })
-            | Term::Choice { id, .. }
-            | Term::Loop { id, .. }
-            | Term::Each { id, .. }
-            | Term::Scope { id, .. }
-            | Term::Recursion { id, .. }
-            | Term::Timeout { id, .. }
-            | Term::Handler { id, .. }
-            | Term::Sleep { id, .. }
-            | Term::Signal { id, .. }
-            | Term::First { id, .. } => {
+            _ => {
                 let node = drafts.len() as u32;
-                drafts.push(Draft { id: id.as_str().into(), term: Some(term) });
+                drafts.push(Draft { id: term.id().unwrap_or_default().into(), term: Some(term) });
                 Span { entries: vec![node], exits: vec![node] }
             }
         }

@@ -140,6 +140,26 @@ pub enum Term {
     },
 }
 
+impl Term {
+    /// The id of the step that the term is; sequence, parallel and partial are none.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Term::Sequence(_) | Term::Parallel(_) | Term::Partial { .. } => None,
+            Term::Activity(Activity { id, .. })
+            | Term::Choice { id, .. }
+            | Term::Loop { id, .. }
+            | Term::Each { id, .. }
+            | Term::Scope { id, .. }
+            | Term::Recursion { id, .. }
+            | Term::Timeout { id, .. }
+            | Term::Handler { id, .. }
+            | Term::Sleep { id, .. }
+            | Term::Signal { id, .. }
+            | Term::First { id, .. } => Some(id),
+        }
+    }
+}
+
 /// One occurrence of a task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Activity {

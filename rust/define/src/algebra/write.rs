@@ -130,17 +130,7 @@ fn any_id(term: &Term) -> Option<&str> {
         Term::Sequence(terms) | Term::Parallel(terms) | Term::Partial { terms, .. } => {
             terms.iter().find_map(any_id)
         }
-        Term::Activity(Activity { id, .. })
-        | Term::Choice { id, .. }
-        | Term::Loop { id, .. }
-        | Term::Each { id, .. }
-        | Term::Scope { id, .. }
-        | Term::Recursion { id, .. }
-        | Term::Timeout { id, .. }
-        | Term::Handler { id, .. }
-        | Term::Sleep { id, .. }
-        | Term::Signal { id, .. }
-        | Term::First { id, .. } => Some(id),
+        _ => term.id(),
     }
 }
 
