@@ -13,18 +13,9 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 import msgspec
 
 from ferroflow import _core
-from ferroflow.define.trace import (
-    Block,
-    Ref,
-    Term,
-    binding,
-    emit,
-    finished,
-    opened,
-    plain,
-    quoted,
-    tracing,
-)
+from ferroflow.define.paths import plain, quoted
+from ferroflow.define.refs import Ref
+from ferroflow.define.trace import Block, Term, binding, emit, finished, opened, tracing
 from ferroflow.define.units import Duration, written
 from ferroflow.errors import DefinitionError, FerroflowError, InvalidInput, Problem
 
