@@ -16,23 +16,42 @@ def one(n: int = 1) -> int:
     return n
 
 
-def codes(definition: dict[str, Any]) -> list[str]:
-    with pytest.raises(ff.DefinitionError) as caught:
-        _ = ff.load({"name": "w", **definition}).program
-    return [problem.code for problem in caught.value.problems]
-
-
-@pytest.mark.req("P1.23", "P7.90", "P7.91", "P7.93", "P8.88")
+@pytest.mark.req("P1.23", "P7.90", "P7.91", "P7.93", "P8.68", "P8.88", "P9.70", "P9.71")
 def test_everything_wrong_with_a_definition_at_once() -> None:
     task = {"task": "b.one"}
-    assert codes({"term": {"loop": task, "while": "true"}}) == ["unbounded-loop"]
-    assert codes({"term": {**task, "args": [{"$": "1 +"}]}}) == ["bad-expression"]
-    assert codes({"term": {**task, "args": [{"$": "steps.x"}]}}) == ["unknown-reference"]
-    cycle = [{**task, "id": "a", "after": ["b"]}, {**task, "id": "b", "after": ["a"]}]
-    assert codes({"term": {"partial": cycle}}) == ["cyclic-dependency"]
-    assert codes({"term": [{**task, "id": "a"}, {**task, "id": "a"}]}) == ["duplicate-step"]
-    two = [{**task, "typo": 1}, {"sleep": 1, "signal": "x"}]
-    assert codes({"term": two}) == ["unknown-field", "bad-term"]
+    with pytest.raises(ff.DefinitionError) as caught:
+        _ = ff.load({
+            "name": "w",
+            "inputs": {"n": "integer"},
+            "term": {"partial": [
+                {**task, "id": "reads", "args": [{"$": "steps.missing"}]},
+                {**task, "id": "a", "after": ["b"]},
+                {**task, "id": "b", "after": ["a"]},
+                {"sequence": [{**task, "id": "twin"}, {**task, "id": "twin"}]},
+                {**task, "id": "broken", "args": [{"$": "1 +"}]},
+                {"loop": task, "while": "true"},
+                {**task, "id": "fields", "typo": 1, "options": {"timeout": "5x"}},
+                # What refers to something wrong is right.
+                {**task, "id": "right", "args": [{"$": "[steps.broken, steps.loop, steps.twin]"}]},
+            ]},
+        }).program  # fmt: skip
+    found = {problem.code: (problem.place, problem.message) for problem in caught.value.problems}
+    assert len(found) == len(caught.value.problems) == 8, caught.value
+    places = {code: place for code, (place, _) in found.items()}
+    assert places == {
+        "bad-input": "inputs/n",
+        "unknown-reference": "reads",
+        "cyclic-dependency": "a",
+        "duplicate-step": "twin",
+        "bad-expression": "term/partial[4]/args[0]",
+        "unbounded-loop": "term/partial[5]/max",
+        "unknown-field": "term/partial[6]/typo",
+        "bad-duration": "term/partial[6]/options/timeout",
+    }
+    assert "steps.missing" in found["unknown-reference"][1]
+    assert "a -> b -> a" in found["cyclic-dependency"][1]
+    for place in places.values():
+        assert place in str(caught.value)
 
 
 def test_an_unregistered_task() -> None:

@@ -2,6 +2,7 @@
 
 from ferroflow.define import library
 from ferroflow.define.load import load, schema
+from ferroflow.define.refs import Expr, Ref
 from ferroflow.define.task import Priority, Retry, Task, task
 from ferroflow.define.terms import (
     choose,
@@ -17,7 +18,7 @@ from ferroflow.define.terms import (
     sleep,
     timeout,
 )
-from ferroflow.define.trace import Expr, Ref, Term, expr, var
+from ferroflow.define.trace import Term, expr, var
 from ferroflow.define.workflow import Workflow, workflow
 
 __all__ = [

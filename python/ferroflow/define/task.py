@@ -9,7 +9,8 @@ from functools import update_wrapper
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
 from ferroflow.define import registry
-from ferroflow.define.trace import Ref, Term, binding, check, emit, tracing
+from ferroflow.define.refs import Ref
+from ferroflow.define.trace import Term, binding, check, emit, tracing
 from ferroflow.define.units import Duration, size, written
 from ferroflow.errors import DefinitionError
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from ferroflow.define.refs import Expr, Ref
 from ferroflow.define.task import Retry, Task
-from ferroflow.define.trace import Expr, Ref, Term, binding, block, condition, emit, tracing
+from ferroflow.define.trace import Term, binding, block, condition, emit, tracing
 from ferroflow.define.units import Duration, written
 
 Body = Callable[..., Any] | Term

@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ferroflow.define.paths import plain, quoted
+from ferroflow.define.refs import Expr, Ref
 from ferroflow.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -18,43 +20,20 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-# Words that CEL reads as something else.
-_WORDS = frozenset(
-    [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ]
-)
-
 
 class Block:
     """A block that is being traced: its steps, and the names it adds."""
 
-    def __init__(self, parent: Block | None, binds: str | None = None, *, closed: bool = False):
+    def __init__(
+        self, parent: Block | None, binds: str | None = None, *, workflow: tuple[object, Json] | None = None
+    ):
         self.parent = parent
         self.binds = binds
-        # A sub-workflow sees nothing of what is round it.
-        self.closed = closed
+        # The workflow whose body this is, with its definition so far: it sees nothing of what is
+        # round it.
+        self.workflow = workflow
+        # Whether it calls a workflow that is being traced round it, so that it means nothing elsewhere.
+        self.leans = False
         self.terms: list[Json] = []
         self.ids: set[str] = set()
         # The next number to try for a name, so that ten thousand steps of a task stay cheap.
@@ -78,8 +57,16 @@ class Block:
         """Whether a Ref made in the other block may be used here."""
         at: Block | None = self
         while at is not None and at is not other:
-            at = None if at.closed else at.parent
+            at = None if at.workflow else at.parent
         return at is other
+
+    def workflows(self) -> Iterator[Block]:
+        """Go through the bodies of workflows that are being traced, innermost first."""
+        at: Block | None = self
+        while at is not None:
+            if at.workflow:
+                yield at
+            at = at.parent
 
     def names_in_use(self) -> set[str]:
         """Names that blocks round here bind."""
@@ -109,76 +96,6 @@ def opened(block: Block) -> Iterator[Block]:
     finally:
         block.open = False
         _block.reset(reset)
-
-
-class Ref:
-    """Stands for a value that is known only when the workflow runs.
-
-    Pass it to tasks; `ref["key"]` and `ref[0]` select from it. Anything that needs the value
-    itself raises.
-    """
-
-    __slots__ = ("_block", "_path", "_step")
-
-    def __init__(self, block: Block | None, path: str, step: str | None = None) -> None:
-        self._block, self._path, self._step = block, path, step
-
-    def __repr__(self) -> str:
-        return f"<Ref {self._path}>"
-
-    def __getitem__(self, key: str | int) -> Ref:
-        if isinstance(key, str):
-            part = f"[{quoted(key)}]"
-        elif type(key) is int:
-            part = f"[{key}]"
-        else:
-            raise TypeError(f"{self!r}[{key!r}]: select with a text or a whole number")
-        return Ref(self._block, self._path + part, self._step)
-
-    def _refuse(self, what: str, instead: str) -> NoReturn:
-        raise TypeError(
-            f"{self!r} has no {what} while the workflow is traced: its value is known only when the "
-            f"workflow runs; {instead}"
-        )
-
-    def __bool__(self) -> NoReturn:
-        self._refuse("truth", "decide with ff.choose, repeat with ff.loop")
-
-    def __iter__(self) -> NoReturn:
-        self._refuse("elements", "use ff.each to do something for each of them, or ref[0]")
-
-    def __len__(self) -> NoReturn:
-        self._refuse("length", 'use ff.expr("size(x)", x=ref)')
-
-    def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise AttributeError(
-            f"{self!r} has no attributes while the workflow is traced: select with ref[{name!r}], "
-            "decide with ff.choose, go through a list with ff.each"
-        )
-
-    def _compare(self, _other: object) -> NoReturn:
-        self._refuse("order", 'compare in an expression: ff.choose([(ff.expr("x > 3", x=ref), ...)])')
-
-    __lt__ = __le__ = __gt__ = __ge__ = _compare
-
-    def _compute(self, _other: object) -> NoReturn:
-        self._refuse("arithmetic", 'compute in a task, or with ff.expr("x + 1", x=ref)')
-
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = _compute
-
-
-class Expr:
-    """A CEL expression, with the Refs it reads."""
-
-    __slots__ = ("refs", "text")
-
-    def __init__(self, text: str, refs: tuple[Ref, ...] = ()) -> None:
-        self.text, self.refs = text, refs
-
-    def __repr__(self) -> str:
-        return f"<Expr {self.text}>"
 
 
 def expr(text: str, **names: object) -> Any:
@@ -266,16 +183,6 @@ class Term:
 def _members(term: Term, kind: str) -> list[Json]:
     found = term.to_dict()
     return found[kind] if set(found) == {kind} else [found]
-
-
-def plain(name: str) -> bool:
-    """Whether a name can follow a dot in CEL."""
-    return _NAME.match(name) is not None and name not in _WORDS
-
-
-def quoted(text: str) -> str:
-    """Return a text as CEL writes it."""
-    return msgspec.json.encode(text).decode()
 
 
 def check(ref: Ref) -> None:

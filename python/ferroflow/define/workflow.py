@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, update_wrapper
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
@@ -13,18 +13,9 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 import msgspec
 
 from ferroflow import _core
-from ferroflow.define.trace import (
-    Block,
-    Ref,
-    Term,
-    binding,
-    emit,
-    finished,
-    opened,
-    plain,
-    quoted,
-    tracing,
-)
+from ferroflow.define.paths import plain, quoted
+from ferroflow.define.refs import Ref
+from ferroflow.define.trace import Block, Term, binding, emit, finished, opened, tracing
 from ferroflow.define.units import Duration, written
 from ferroflow.errors import DefinitionError, FerroflowError, InvalidInput, Problem
 
@@ -68,18 +59,21 @@ class Workflow(Generic[P, R]):
         The function it was traced from; None if it was built or loaded.
     """
 
-    def __init__(self, name: str, version: str, make: Callable[[], Json]) -> None:
+    def __init__(
+        self, name: str, version: str, make: Callable[[], tuple[Json, bool]], max_depth: int | None = None
+    ) -> None:
         self.name, self.version = name, version
         self.fn: Callable[P, R] | None = None
         self._make = make
-        self._being_traced = False
+        self._max_depth = max_depth
+        self._definition: Json | None = None
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any]) -> Workflow[..., Any]:
         """Make a workflow of a definition object (see the definition format)."""
         kept = dict(definition)
         name, version = str(kept.get("name", "")), str(kept.get("version", "1"))
-        made: Workflow[..., Any] = Workflow(name, version, lambda: kept)
+        made: Workflow[..., Any] = Workflow(name, version, lambda: (kept, True))
         return made
 
     @classmethod
@@ -115,19 +109,15 @@ class Workflow(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<workflow {self.name} {self.version}>"
 
-    @cached_property
+    @property
     def definition(self) -> Json:
         """The definition object; the function is traced when it is first needed."""
-        if self._being_traced:
-            raise DefinitionError(
-                f"workflow {self.name!r} calls itself; a workflow can't contain itself: repeat with "
-                "ff.loop, which has a bound"
-            )
-        self._being_traced = True
-        try:
-            return self._make()
-        finally:
-            self._being_traced = False
+        if self._definition is not None:
+            return self._definition
+        made, whole = self._make()
+        if whole:
+            self._definition = made
+        return made
 
     @cached_property
     def program(self) -> _core.Program:
@@ -136,8 +126,49 @@ class Workflow(Generic[P, R]):
 
     @property
     def hash(self) -> str:
-        """The content hash: equal for workflows that mean the same."""
+        """The content hash: that of the normal form, equal for workflows that mean the same.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> one = ff.Workflow.from_term("one", ff.library.condition.term(True))
+        >>> one.hash == ff.load(one.normal_form).hash
+        True
+        """
         return self.program.hash
+
+    @property
+    def normal_form(self) -> Json:
+        """The definition object that all workflows with the same meaning have, up to ids of steps.
+
+        In each block nested sequences, parallels and partials are one partial, whose order is
+        reduced to what does not follow, and whose members are sorted by depth and content.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> a, b = (ff.Term({"task": "condition", "id": id, "args": [id]}) for id in "ab")
+        >>> flow = ff.Workflow.from_term("w", a >> (ff.Term({"sequence": []}) & b))
+        >>> flow.normal_form["term"]["partial"]  # doctest: +NORMALIZE_WHITESPACE
+        [{'task': 'condition', 'id': 'a', 'args': ['a']},
+         {'task': 'condition', 'id': 'b', 'args': ['b'], 'after': ['a']}]
+        """
+        found: Json = msgspec.msgpack.decode(self.program.normal())
+        return found
+
+    def equivalent(self, other: Workflow[..., Any]) -> bool:
+        """Whether two workflows of one name and version mean the same, by laws that always hold.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> a, b = ff.library.condition.term(1), ff.library.condition.term(2)
+        >>> def flow(term: ff.Term) -> ff.Workflow:
+        ...     return ff.Workflow.from_term("w", term, result=0)
+        >>> flow(a & b).equivalent(flow(b & a)), flow(a >> b).equivalent(flow(b >> a))
+        (True, False)
+        """
+        return self.hash == other.hash
 
     @property
     def inputs(self) -> list[str]:
@@ -146,42 +177,71 @@ class Workflow(Generic[P, R]):
 
     def bind(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return inputs by name, as a call of the function would bind them."""
-        names = self.inputs
+        return self._bound(self.inputs, args, kwargs)
+
+    def _bound(self, names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         if len(args) > len(names):
             raise InvalidInput(f"{self!r} has {len(names)} inputs, and {len(args)} were given")
         bound = dict(zip(names, args, strict=False))
         if twice := [name for name in kwargs if name in bound]:
             raise InvalidInput(f"{self!r}: the inputs {twice} are given twice")
-        return bound | kwargs
+        return bound | dict(kwargs)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Inline the workflow in the one that is being traced."""
-        if tracing() is None:
+        here = tracing()
+        if here is None:
             raise FerroflowError(
                 f"{self!r} is run by an engine: engine.run({self.name}, ...); to call the plain "
                 "function, use .fn"
             )
-        definition = self.definition
-        inputs = self.bind(*args, **kwargs)
+        unfinished = self._unfinished(here)
+        definition = self.definition if unfinished is None else unfinished
         declared = definition.get("inputs", {})
+        names = [*declared]
+        inputs = self._bound(names, args, kwargs)
         if isinstance(declared, dict):
             for name, field in declared.items():
                 if name not in inputs and isinstance(field, dict) and "default" in field:
                     inputs[name] = field["default"]
-        if missing := [name for name in self.inputs if name not in inputs]:
+        if missing := [name for name in names if name not in inputs]:
             raise InvalidInput(f"{self!r}: the inputs {missing} are missing")
-        inner = {"term": definition["term"]}
-        if "result" in definition:
-            inner["result"] = definition["result"]
         term: Json = {
             "workflow": self.name,
             "with": {name: binding(value) for name, value in inputs.items()},
-            "do": inner,
         }
-        if "timeout" in definition:
-            term = {"timeout": definition["timeout"], "do": term}
+        if unfinished is not None:
+            term["max_depth"] = self._max_depth
+        else:
+            term["do"] = {part: definition[part] for part in ("term", "result") if part in definition}
+            if "timeout" in definition:
+                term = {"timeout": definition["timeout"], "do": term}
         step: R = emit(term, self.name)
         return step
+
+    def _unfinished(self, here: Block) -> Json | None:
+        """Return the definition so far, if this workflow is being traced round here."""
+        inner: list[Block] = []
+        for block in here.workflows():
+            assert block.workflow is not None
+            workflow, definition = block.workflow
+            if workflow is not self:
+                inner.append(block)
+                continue
+            if self._max_depth is None:
+                raise DefinitionError(
+                    f"workflow {self.name!r} calls itself: say how deep it may nest in itself with "
+                    "@ff.workflow(max_depth=...), or repeat with ff.loop"
+                )
+            for other in inner:
+                if other.workflow and other.workflow[1]["name"] == self.name:
+                    raise DefinitionError(
+                        f"another workflow {self.name!r} stands between workflow {self.name!r} and its call "
+                        "of itself; give one of them another name"
+                    )
+                other.leans = True
+            return definition
+        return None
 
     def _repr_html_(self) -> str:
         from ferroflow.draw import mermaid
@@ -212,7 +272,8 @@ def _trace(
     fn: Callable[..., Any],
     on_error: str,
     timeout: Duration | None,
-) -> Json:
+) -> tuple[Json, bool]:
+    """Return the definition, and whether it means the same wherever it stands."""
     try:
         hints = typing.get_type_hints(fn)
     except Exception:  # an annotation that can't be resolved only means "any"
@@ -227,21 +288,20 @@ def _trace(
             inputs[name]["default"] = default
             if default is None:
                 inputs[name]["type"] = "any"
-    root = Block(tracing(), closed=True)
+    definition: Json = {"name": workflow.name, "version": workflow.version}
+    if description := inspect.cleandoc(fn.__doc__ or "").split("\n\n")[0]:
+        definition["description"] = description
+    definition["inputs"] = inputs
+    _settings(definition, on_error, timeout)
+    root = Block(tracing(), workflow=(workflow, definition))
     with opened(root):
         refs = {
             name: Ref(root, f"input.{name}" if plain(name) else f"input[{quoted(name)}]") for name in inputs
         }
         returned = fn(**refs)
         body = finished(root, returned)
-    description = inspect.cleandoc(fn.__doc__ or "").split("\n\n")[0]
-    definition: Json = {"name": workflow.name, "version": workflow.version}
-    if description:
-        definition["description"] = description
-    definition["inputs"] = inputs
-    _settings(definition, on_error, timeout)
     definition.update(body)
-    return definition
+    return definition, not root.leans
 
 
 @overload
@@ -253,6 +313,7 @@ def workflow(
     version: str = "1",
     on_error: Literal["fail_fast", "continue"] = "fail_fast",
     timeout: Duration | None = None,
+    max_depth: int | None = None,
 ) -> Callable[[Callable[P, R]], Workflow[P, R]]: ...
 def workflow(
     fn: Callable[P, R] | None = None,
@@ -262,6 +323,7 @@ def workflow(
     version: str = "1",
     on_error: Literal["fail_fast", "continue"] = "fail_fast",
     timeout: Duration | None = None,
+    max_depth: int | None = None,
 ) -> Workflow[P, R] | Callable[[Callable[P, R]], Workflow[P, R]]:
     """Make a function a workflow: it is traced once, with symbolic inputs.
 
@@ -278,6 +340,9 @@ def workflow(
         "fail_fast": a failed step ends the run. "continue": what does not depend on it goes on.
     timeout
         A run may take no longer: seconds, timedelta or "5m".
+    max_depth
+        A call of the workflow inside itself is a recursion, and such calls may nest so deep (1 to
+        200); a run that would go deeper fails with the code RECURSION_BOUND. None: no recursion.
 
     Examples
     --------
@@ -290,11 +355,22 @@ def workflow(
     ...     return add(add(a, b), b)
     >>> total.inputs
     ['a', 'b']
+
+    A workflow that calls itself:
+
+    >>> @ff.workflow(max_depth=20)
+    ... def countdown(n: int) -> list:
+    ...     return ff.choose([("input.n > 0", lambda: countdown(ff.expr("input.n - 1")))], lambda: "lift-off")
+    >>> with ff.Engine() as engine:
+    ...     engine.run(countdown, 3)
+    'lift-off'
     """
+    if max_depth is not None and not 1 <= max_depth <= 200:
+        raise DefinitionError(f"max_depth={max_depth}: give a whole number from 1 to 200")
 
     def decorate(fn: Callable[P, R]) -> Workflow[P, R]:
         made: Workflow[P, R] = Workflow(
-            name or fn.__name__, version, lambda: _trace(made, fn, on_error, timeout)
+            name or fn.__name__, version, lambda: _trace(made, fn, on_error, timeout), max_depth
         )
         made.fn = fn
         update_wrapper(made, fn)

@@ -46,12 +46,9 @@ impl Program {
     #[new]
     fn new(py: Python<'_>, definition: &[u8]) -> PyResult<Self> {
         let object: Arc<[u8]> = definition.into();
-        let made = py.detach(|| {
-            let definition = Definition::read(&object)?;
-            let compiled = Arc::new(Compiled::compile(&definition)?);
-            Ok((definition, compiled))
-        });
+        let made = py.detach(|| Compiled::read(&object));
         let (definition, compiled) = made.map_err(|found| problems(py, found))?;
+        let compiled = Arc::new(compiled);
         Ok(Self { digest: *blake3::hash(&object).as_bytes(), object, definition, compiled })
     }
 
@@ -75,6 +72,11 @@ impl Program {
     #[getter]
     fn hash(&self, py: Python<'_>) -> String {
         blake3::Hash::from_bytes(py.detach(|| self.definition.hash())).to_hex().to_string()
+    }
+
+    /// The definition object of the normal form.
+    fn normal<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &py.detach(|| self.definition.normal().write()))
     }
 
     /// The definition object in its standard form.

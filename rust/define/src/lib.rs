@@ -10,6 +10,7 @@ pub mod units;
 pub mod value;
 
 pub use algebra::term::{
-    Activity, Backoff, Binding, Block, Definition, Input, OnError, Options, Resources, Retry, Term,
+    Activity, Backoff, Binding, Block, Definition, Input, MAX_RECURSION, OnError, Options, Resources, Retry,
+    Term,
 };
 pub use problem::Problem;

@@ -127,6 +127,32 @@ pub fn skip(bytes: &[u8], mut at: usize) -> Result<usize, Malformed> {
     Ok(at)
 }
 
+/// Whether lists and maps nest deeper in the value than `limit`. No recursion.
+pub fn nests_deeper(bytes: &[u8], limit: usize) -> bool {
+    // Values that are left in each list or map that is open.
+    let mut open: Vec<u64> = Vec::new();
+    let mut at = 0;
+    loop {
+        let Ok((item, next)) = item(bytes, at) else { return false };
+        at = next;
+        match item {
+            Item::List(count) => open.push(u64::from(count)),
+            Item::Map(count) => open.push(2 * u64::from(count)),
+            _ => {}
+        }
+        if open.len() > limit {
+            return true;
+        }
+        while open.last() == Some(&0) {
+            open.pop();
+        }
+        match open.last_mut() {
+            Some(left) => *left -= 1,
+            None => return false,
+        }
+    }
+}
+
 /// The elements of a list, as slices; `None` if the value is not a list.
 pub fn elements(bytes: &[u8]) -> Result<Option<Vec<&[u8]>>, Malformed> {
     let (Item::List(count), mut at) = item(bytes, 0)? else { return Ok(None) };
@@ -275,6 +301,18 @@ mod tests {
                 }
             }
             prop_assert_eq!(follow("x", &bytes, &segments).unwrap(), &encode(at)[..]);
+        }
+
+        #[test]
+        fn nesting_is_counted_as_decoding_counts_it(tree in trees(), limit in 0usize..6) {
+            fn depth(tree: &Tree) -> usize {
+                match tree {
+                    Tree::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+                    Tree::Map(entries) => 1 + entries.iter().map(|(_, it)| depth(it)).max().unwrap_or(0),
+                    _ => 0,
+                }
+            }
+            prop_assert_eq!(nests_deeper(&encode(&tree), limit), depth(&tree) > limit);
         }
 
         #[test]

@@ -38,6 +38,8 @@ struct Maker {
     dice: Dice,
     count: u32,
     failing: bool,
+    /// Names of the workflows round the term that is being made.
+    round: Vec<String>,
 }
 
 impl Maker {
@@ -88,7 +90,7 @@ impl Maker {
         }
         let depth = depth - 1;
         let truth = || Expr::parse("true").unwrap();
-        match self.dice.roll(14) {
+        match self.dice.roll(15) {
             0 => Term::Sequence(self.terms(depth)),
             1 => Term::Parallel(self.terms(depth)),
             2 | 3 => {
@@ -124,7 +126,20 @@ impl Maker {
                 limit: (self.dice.roll(2) == 0).then_some(1),
                 on_error: if self.dice.roll(2) == 0 { OnError::Continue } else { OnError::FailFast },
             },
-            8 => Term::Scope { id: self.id(), workflow: "w".into(), inputs: vec![], body: self.block(depth) },
+            8 => {
+                let id = self.id();
+                self.round.push(id.clone());
+                let body = self.block(depth);
+                self.round.pop();
+                Term::Scope { workflow: id.clone(), id, inputs: vec![], body }
+            }
+            13 => {
+                let workflow = self.round[self.dice.roll(self.round.len() as u64) as usize].clone();
+                let max_depth = 1 + self.dice.roll(2) as u32;
+                let again = Term::Recursion { id: self.id(), workflow, inputs: vec![], max_depth };
+                let block = Block { term: Box::new(again), result: None };
+                Term::Choice { id: self.id(), branches: vec![(truth(), block)], otherwise: None }
+            }
             9 => Term::Timeout { id: self.id(), micros: 1500, body: self.block(depth) },
             10 => Term::Handler { id: self.id(), body: self.block(depth), handler: self.block(depth) },
             11 => Term::Sleep { id: self.id(), duration: Binding::Const(nil()) },
@@ -139,7 +154,7 @@ impl Maker {
 }
 
 fn program(seed: u64, failing: bool) -> Arc<Program> {
-    let mut maker = Maker { dice: Dice(seed), count: 0, failing };
+    let mut maker = Maker { dice: Dice(seed), count: 0, failing, round: vec!["generated".to_owned()] };
     let body = maker.block(3);
     let on_error = if maker.dice.roll(2) == 0 { OnError::Continue } else { OnError::FailFast };
     let definition = Definition {
@@ -376,17 +391,10 @@ proptest! {
     }
 }
 
-fn one_step(options: Options) -> Driver {
-    let term = Term::Activity(Activity {
-        id: "a".into(),
-        task: "task".into(),
-        args: vec![],
-        kwargs: vec![],
-        set: vec![],
-        options: Arc::new(options),
-    });
+/// Compiles a term alone and starts a run of it.
+fn driver(term: Term) -> Driver {
     let definition = Definition {
-        name: "one".into(),
+        name: "w".into(),
         version: "1".into(),
         description: String::new(),
         inputs: vec![],
@@ -395,6 +403,56 @@ fn one_step(options: Options) -> Driver {
         timeout: Some(60_000_000),
     };
     Driver::begin(Arc::new(Program::compile(&definition).unwrap()))
+}
+
+fn activity(id: &str, options: Options) -> Term {
+    Term::Activity(Activity {
+        id: id.into(),
+        task: "task".into(),
+        args: vec![],
+        kwargs: vec![],
+        set: vec![],
+        options: Arc::new(options),
+    })
+}
+
+fn one_step(options: Options) -> Driver {
+    driver(activity("a", options))
+}
+
+#[test]
+fn a_workflow_nests_in_itself_as_deep_as_it_said_and_no_deeper() {
+    let again = Term::Recursion { id: "again".into(), workflow: "w".into(), inputs: vec![], max_depth: 2 };
+    let mut driver = driver(Term::Sequence(vec![activity("a", Options::default()), again]));
+    driver.finish();
+    assert_eq!(driver.run.state(), RunState::Failed);
+    let (step, error) = driver.run.head().error.clone().unwrap();
+    assert_eq!(driver.run.path(step.unwrap()), "again/again/again");
+    assert_eq!(&*error.code, "RECURSION_BOUND");
+    assert!(error.message.contains("max_depth=2"), "{}", error.message);
+    let paths: BTreeSet<_> = driver.summary().2.into_keys().collect();
+    let expected =
+        ["a", "again", "again/a", "again/again", "again/again/a", "again/again/again"].map(str::to_owned);
+    assert_eq!(paths, BTreeSet::from(expected));
+}
+
+/// Deep bodies count too, because results are put together by recursion over all blocks.
+#[test]
+fn nesting_is_bounded_whatever_a_recursion_says() {
+    let mut term =
+        Term::Recursion { id: "again".into(), workflow: "w".into(), inputs: vec![], max_depth: 200 };
+    for _ in 0..99 {
+        term = Term::Timeout {
+            id: "t".into(),
+            micros: 1_000_000_000,
+            body: Block { term: Box::new(term), result: None },
+        };
+    }
+    let mut driver = driver(term);
+    driver.finish();
+    let (step, error) = driver.run.head().error.clone().unwrap();
+    assert_eq!(&*error.code, "RECURSION_BOUND");
+    assert_eq!(driver.run.path(step.unwrap()).split('/').count(), 1100);
 }
 
 /// Req: P4.135, P5.97, P5.110, P8.54

@@ -47,6 +47,9 @@ pub struct Block {
     pub result: Option<Binding>,
 }
 
+/// A workflow nests no deeper inside itself, because results are put together by recursion.
+pub const MAX_RECURSION: u32 = 200;
+
 /// Every composite except sequence, parallel and partial owns blocks of its own: a step in
 /// one of those can't be referred to from outside, only the composite's own result can.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,6 +100,14 @@ pub enum Term {
         inputs: Vec<(String, Binding)>,
         body: Block,
     },
+    /// The nearest enclosing workflow of that name once more, inside itself.
+    Recursion {
+        id: String,
+        workflow: String,
+        inputs: Vec<(String, Binding)>,
+        /// The run fails if calls would nest deeper; at most `MAX_RECURSION`.
+        max_depth: u32,
+    },
     /// The body must end within so many microseconds of its start.
     Timeout {
         id: String,
@@ -127,6 +138,26 @@ pub enum Term {
         count: u32,
         branches: Vec<Block>,
     },
+}
+
+impl Term {
+    /// The id of the step that the term is; sequence, parallel and partial are none.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Term::Sequence(_) | Term::Parallel(_) | Term::Partial { .. } => None,
+            Term::Activity(Activity { id, .. })
+            | Term::Choice { id, .. }
+            | Term::Loop { id, .. }
+            | Term::Each { id, .. }
+            | Term::Scope { id, .. }
+            | Term::Recursion { id, .. }
+            | Term::Timeout { id, .. }
+            | Term::Handler { id, .. }
+            | Term::Sleep { id, .. }
+            | Term::Signal { id, .. }
+            | Term::First { id, .. } => Some(id),
+        }
+    }
 }
 
 /// One occurrence of a task.

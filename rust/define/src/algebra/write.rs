@@ -130,16 +130,7 @@ fn any_id(term: &Term) -> Option<&str> {
         Term::Sequence(terms) | Term::Parallel(terms) | Term::Partial { terms, .. } => {
             terms.iter().find_map(any_id)
         }
-        Term::Activity(Activity { id, .. })
-        | Term::Choice { id, .. }
-        | Term::Loop { id, .. }
-        | Term::Each { id, .. }
-        | Term::Scope { id, .. }
-        | Term::Timeout { id, .. }
-        | Term::Handler { id, .. }
-        | Term::Sleep { id, .. }
-        | Term::Signal { id, .. }
-        | Term::First { id, .. } => Some(id),
+        _ => term.id(),
     }
 }
 
@@ -214,6 +205,12 @@ fn term(it: &Term, after: &[&str]) -> Vec<u8> {
             object.text("id", id);
             object.raw("with", &named(inputs));
             object.raw("do", &block(body));
+        }
+        Term::Recursion { id, workflow, inputs, max_depth } => {
+            object.text("workflow", workflow);
+            object.text("id", id);
+            object.raw("with", &named(inputs));
+            object.number("max_depth", u64::from(*max_depth));
         }
         Term::Timeout { id, micros, body } => {
             object.micros("timeout", Some(*micros));

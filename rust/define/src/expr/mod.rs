@@ -74,6 +74,39 @@ impl Expr {
     }
 }
 
+/// Words that CEL reads as something else than a name.
+const WORDS: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
+/// Whether a name can stand alone, or follow a dot.
+pub fn plain(name: &str) -> bool {
+    let letter = |byte: u8| byte == b'_' || byte.is_ascii_alphabetic();
+    name.bytes().next().is_some_and(letter)
+        && name.bytes().all(|byte| letter(byte) || byte.is_ascii_digit())
+        && !WORDS.contains(&name)
+}
+
 /// What `a.b` and `a["b"]` and `a[0]` select from.
 fn select(ast: &Ast) -> Option<(&IdedExpr, Segment)> {
     match ast {

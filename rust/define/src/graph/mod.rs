@@ -71,7 +71,8 @@ impl Csr {
     }
 
     /// A cycle among the nodes that keep predecessors: every such node has one, so walking
-    /// backwards must come round. Nodes are returned in edge order, the first not repeated.
+    /// backwards must come round. Nodes are returned in edge order from the smallest, which is not
+    /// repeated.
     fn cycle(&self, degrees: &[u32]) -> Vec<u32> {
         let mut before = vec![u32::MAX; self.len()];
         for node in 0..self.len() as u32 {
@@ -98,6 +99,8 @@ impl Csr {
             node = before[node as usize];
         }
         cycle.reverse();
+        let least = cycle.iter().enumerate().min_by_key(|&(_, node)| node).map_or(0, |(at, _)| at);
+        cycle.rotate_left(least);
         cycle
     }
 }

@@ -4,6 +4,7 @@ mod retry;
 
 use std::sync::Arc;
 
+use ferroflow_define::MAX_RECURSION;
 use ferroflow_define::algebra::compile::Kind;
 
 use crate::event::{Event, Failure, TIMEOUT, What};
@@ -12,6 +13,10 @@ use crate::state::{End, Illegal, Run, RunState, StepState};
 
 /// Behaviour flags recorded in new runs. Numbers are never reused.
 pub const FLAGS: u64 = 0;
+
+/// Blocks that may be open inside one another where a workflow calls itself: a result is put
+/// together by recursion over them.
+pub const MAX_NESTING: u32 = 1000;
 
 /// Steps that a run may have.
 pub const MAX_STEPS: u32 = 1 << 30;
@@ -292,12 +297,37 @@ impl Run {
                 }
                 What::Expanded { step, count, items }
             }
-            (Answer::Entered(inputs), Kind::Scope { .. }) => What::Entered { step, inputs },
+            (Answer::Entered(inputs), Kind::Scope { body, max_depth, .. }) => match max_depth {
+                Some(max_depth) => self.again(step, *body, *max_depth, inputs),
+                None => What::Entered { step, inputs },
+            },
             (Answer::Computed(value), Kind::Compute(_)) => What::Computed { step, value },
             (Answer::Slept(micros), Kind::Sleep(_)) => {
                 What::Slept { step, until: now.saturating_add(micros.max(0)) }
             }
             _ => return Err(Refusal::NotAsked(step)),
         })
+    }
+
+    /// Begins an enclosing workflow once more, unless it would nest too deep.
+    fn again(&self, step: Step, body: u32, max_depth: u32, inputs: Value) -> What {
+        let round = std::iter::successors(Some(self.place(step)), |place| self.parent(place.frame));
+        let (mut whole, mut own) = (0, 0);
+        for place in round {
+            whole += 1;
+            own += u32::from(place.block == body);
+        }
+        // The first of its blocks is the workflow itself, and not yet a call inside itself.
+        let message = if own > max_depth {
+            format!(
+                "calls would nest deeper than max_depth={max_depth} in each other; end them earlier, or raise \
+                 max_depth (up to {MAX_RECURSION})"
+            )
+        } else if whole > MAX_NESTING {
+            format!("calls would nest deeper than {MAX_NESTING} blocks in each other; end them earlier")
+        } else {
+            return What::Entered { step, inputs };
+        };
+        What::StepFailed { step, token: 0, error: Failure::new("RECURSION_BOUND", message) }
     }
 }

@@ -4,190 +4,44 @@
 //! Sequence, parallel and partial dissolve into edges of their block; the other composites
 //! become one step each that owns blocks of its own.
 
+mod names;
+mod program;
+
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::term::{Activity, Binding, Block, Definition, Input, OnError, Options, Term};
-use crate::expr::{Expr, Path, Reference};
+pub use self::program::{Bind, Code, Kind, Node, Program, Source, TaskUse};
+use super::read;
+use super::term::{Binding, Block, Definition, Input, Term};
+use crate::expr::Expr;
 use crate::graph::Csr;
 use crate::problem::Problem;
-use crate::value::Segment;
-
-/// A compiled workflow. Blocks are numbered so that a block's owner comes before it; 0 is the root.
-#[derive(Clone, Debug)]
-pub struct Program {
-    pub name: String,
-    pub version: String,
-    pub inputs: Vec<Input>,
-    pub on_error: OnError,
-    pub timeout: Option<i64>,
-    pub blocks: Vec<Code>,
-    /// Names of the tasks used, sorted.
-    pub tasks: Vec<Arc<str>>,
-}
-
-/// A compiled block.
-#[derive(Clone, Debug)]
-pub struct Code {
-    pub nodes: Vec<Node>,
-    pub graph: Csr,
-    pub indegree: Vec<u32>,
-    /// What the block yields; always derivable from results of its steps alone.
-    pub result: Bind,
-    /// The composite that owns it: (block, node).
-    pub owner: Option<(u32, u32)>,
-}
-
-#[derive(Clone, Debug)]
-pub struct Node {
-    pub id: Arc<str>,
-    pub kind: Kind,
-}
-
-/// What a node does. Block numbers index `Program::blocks`.
-#[derive(Clone, Debug)]
-pub enum Kind {
-    Task(Box<TaskUse>),
-    /// Evaluates a binding; made by the compiler for block results that need evaluation.
-    Compute(Bind),
-    /// Nothing: stands for many edges.
-    Join,
-    Sleep(Bind),
-    Signal(Arc<str>),
-    Choice {
-        branches: Vec<(Bind, u32)>,
-        otherwise: Option<u32>,
-    },
-    Loop {
-        init: Bind,
-        condition: Bind,
-        body: u32,
-        max: Option<u32>,
-    },
-    Each {
-        items: Bind,
-        body: u32,
-        limit: Option<u32>,
-        on_error: OnError,
-    },
-    Scope {
-        inputs: Bind,
-        body: u32,
-    },
-    Timeout {
-        micros: i64,
-        body: u32,
-    },
-    Handler {
-        body: u32,
-        handler: u32,
-    },
-    First {
-        count: u32,
-        branches: Vec<u32>,
-    },
-}
-
-impl Kind {
-    /// What it is called in definitions and pictures.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Kind::Task(_) => "task",
-            Kind::Compute(_) => "result",
-            Kind::Join => "join",
-            Kind::Sleep(_) => "sleep",
-            Kind::Signal(_) => "signal",
-            Kind::Choice { .. } => "choice",
-            Kind::Loop { .. } => "loop",
-            Kind::Each { .. } => "each",
-            Kind::Scope { .. } => "workflow",
-            Kind::Timeout { .. } => "timeout",
-            Kind::Handler { .. } => "try",
-            Kind::First { .. } => "first",
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct TaskUse {
-    /// Index into `Program::tasks`.
-    pub task: u32,
-    pub args: Vec<Bind>,
-    pub kwargs: Vec<(Arc<str>, Bind)>,
-    pub set: Vec<(Arc<str>, Bind)>,
-    pub options: Arc<Options>,
-}
-
-/// A binding with its names resolved.
-#[derive(Clone, Debug)]
-pub enum Bind {
-    Const(Arc<[u8]>),
-    /// A plain path into a source.
-    Path {
-        source: Source,
-        segments: Arc<[Segment]>,
-        expr: Expr,
-    },
-    /// A CEL expression; `sources` says where each of its references comes from.
-    Cel {
-        expr: Expr,
-        sources: Arc<[(Reference, Source)]>,
-    },
-    List(Vec<Bind>),
-    Map(Vec<(Arc<str>, Bind)>),
-}
-
-/// Where a name leads. `up` counts the blocks to climb from the one that uses the name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    Step {
-        up: u16,
-        node: u32,
-    },
-    /// The object of the inputs of the workflow whose body is `up` blocks above.
-    Input {
-        up: u16,
-    },
-    Item {
-        up: u16,
-    },
-    Index {
-        up: u16,
-    },
-    State {
-        up: u16,
-    },
-    Iteration {
-        up: u16,
-    },
-    Error {
-        up: u16,
-    },
-    /// The object of the run's variables.
-    Vars,
-    /// The result of the step itself, in `set`.
-    Result,
-}
-
-impl Bind {
-    /// Whether it can be put together from results alone, so that it can't fail.
-    fn derivable(&self) -> bool {
-        match self {
-            Bind::Const(_) => true,
-            Bind::Path { source, segments, .. } => segments.is_empty() && *source != Source::Vars,
-            Bind::Cel { .. } => false,
-            Bind::List(items) => items.iter().all(Bind::derivable),
-            Bind::Map(items) => items.iter().all(|(_, bind)| bind.derivable()),
-        }
-    }
-}
 
 impl Program {
+    /// Reads a definition object and compiles it, or reports everything that is wrong with it.
+    pub fn read(bytes: &[u8]) -> Result<(Definition, Self), Vec<Problem>> {
+        let (draft, mut problems) = read::draft(bytes);
+        let Some(definition) = draft else { return Err(problems) };
+        match Self::compile(&definition) {
+            Ok(program) if problems.is_empty() => return Ok((definition, program)),
+            Ok(_) => {}
+            Err(mut found) => {
+                // Inputs that could not be read can't be missed.
+                let unread = |it: &Problem| it.place == "inputs" || it.place.starts_with("inputs[");
+                if problems.iter().any(unread) {
+                    found.retain(|it| it.code != "bad-input");
+                }
+                problems.extend(found);
+            }
+        }
+        Err(problems)
+    }
+
     /// Compiles a definition, or reports everything that is wrong with it.
     pub fn compile(definition: &Definition) -> Result<Self, Vec<Problem>> {
-        let mut compiler = Compiler::default();
-        compiler.block(&definition.body, None, Binder::Workflow, "");
+        let mut compiler = Compiler { root: &definition.inputs, ..Compiler::default() };
+        compiler.block(&definition.body, None, Binder::Workflow(&definition.name), "");
         if !compiler.problems.is_empty() {
             return Err(compiler.problems);
         }
@@ -218,7 +72,7 @@ impl Program {
 /// The names that a block adds to those of the blocks round it.
 enum Binder<'t> {
     None,
-    Workflow,
+    Workflow(&'t str),
     Item(&'t str),
     State(&'t str),
     Error,
@@ -226,8 +80,10 @@ enum Binder<'t> {
 
 /// A block being compiled, for the look-up of names from inside it.
 struct Open<'t> {
+    number: u32,
     binder: Binder<'t>,
-    ids: FxHashMap<Arc<str>, u32>,
+    /// `None` where several steps have the id, which is reported.
+    ids: FxHashMap<Arc<str>, Option<u32>>,
     /// The node whose inner blocks are being compiled.
     current: u32,
     edges: Vec<(u32, u32)>,
@@ -237,6 +93,8 @@ struct Open<'t> {
 struct Compiler<'t> {
     blocks: Vec<Option<Code>>,
     tasks: FxHashMap<Arc<str>, u32>,
+    /// The inputs of the workflow as a whole.
+    root: &'t [Input],
     open: Vec<Open<'t>>,
     problems: Vec<Problem>,
 }
@@ -274,7 +132,11 @@ impl<'t> Compiler<'t> {
         self.lay(&block.term, &mut drafts, &mut edges);
         let mut ids = FxHashMap::default();
         for (node, draft) in drafts.iter().enumerate() {
-            if draft.term.is_some() && ids.insert(draft.id.clone(), node as u32).is_some() {
+            if draft.term.is_none() || ids.insert(draft.id.clone(), Some(node as u32)).is_none() {
+                continue;
+            }
+            ids.insert(draft.id.clone(), None);
+            if !draft.id.is_empty() {
                 self.problems.push(Problem::new(
                     "duplicate-step",
                     format!("{path}{}", draft.id),
@@ -283,7 +145,7 @@ impl<'t> Compiler<'t> {
                 ));
             }
         }
-        self.open.push(Open { binder, ids, current: 0, edges });
+        self.open.push(Open { number, binder, ids, current: 0, edges });
         let mut nodes = Vec::with_capacity(drafts.len());
         for (node, draft) in drafts.iter().enumerate() {
             self.here().current = node as u32;
@@ -369,18 +231,9 @@ impl<'t> Compiler<'t> {
                 }
                 whole
             }
-            Term::Activity(Activity { id, .. })
-            | Term::Choice { id, .. }
-            | Term::Loop { id, .. }
-            | Term::Each { id, .. }
-            | Term::Scope { id, .. }
-            | Term::Timeout { id, .. }
-            | Term::Handler { id, .. }
-            | Term::Sleep { id, .. }
-            | Term::Signal { id, .. }
-            | Term::First { id, .. } => {
+            _ => {
                 let node = drafts.len() as u32;
-                drafts.push(Draft { id: id.as_str().into(), term: Some(term) });
+                drafts.push(Draft { id: term.id().unwrap_or_default().into(), term: Some(term) });
                 Span { entries: vec![node], exits: vec![node] }
             }
         }
@@ -426,7 +279,7 @@ impl<'t> Compiler<'t> {
                 let init = self.bind(init, place, false);
                 // The condition sees the state, so it is resolved as if inside the body.
                 let (ids, edges) = Default::default();
-                self.open.push(Open { binder: Binder::State(name), ids, current: 0, edges });
+                self.open.push(Open { number: 0, binder: Binder::State(name), ids, current: 0, edges });
                 let condition = self.expr(condition, place, false);
                 self.open.pop();
                 let body = self.block(body, Some(owner), Binder::State(name), &inside);
@@ -438,14 +291,15 @@ impl<'t> Compiler<'t> {
                 limit: *limit,
                 on_error: *on_error,
             },
-            Term::Scope { inputs, body, .. } => Kind::Scope {
-                inputs: Bind::Map(
-                    inputs
-                        .iter()
-                        .map(|(name, binding)| (name.as_str().into(), self.bind(binding, place, false)))
-                        .collect(),
-                ),
-                body: self.block(body, Some(owner), Binder::Workflow, &inside),
+            Term::Scope { workflow, inputs, body, .. } => Kind::Scope {
+                inputs: self.named(inputs, place),
+                body: self.block(body, Some(owner), Binder::Workflow(workflow), &inside),
+                max_depth: None,
+            },
+            Term::Recursion { workflow, inputs, max_depth, .. } => Kind::Scope {
+                body: self.enclosing(workflow, inputs, place),
+                inputs: self.named(inputs, place),
+                max_depth: Some(*max_depth),
             },
             Term::Timeout { micros, body, .. } => {
                 Kind::Timeout { micros: *micros, body: self.block(body, Some(owner), Binder::None, &inside) }
@@ -482,6 +336,46 @@ impl<'t> Compiler<'t> {
         }
     }
 
+    fn named(&mut self, fields: &'t [(String, Binding)], place: &str) -> Bind {
+        Bind::Map(
+            fields.iter().map(|(name, it)| (name.as_str().into(), self.bind(it, place, false))).collect(),
+        )
+    }
+
+    /// The block of the nearest enclosing workflow of a name, which a step in it calls again.
+    fn enclosing(&mut self, workflow: &str, inputs: &[(String, Binding)], place: &str) -> u32 {
+        let found = self.open.iter().rev().find_map(|open| match open.binder {
+            // A name that could not be read may be any.
+            Binder::Workflow(name) if name == workflow || name.is_empty() => Some(open.number),
+            _ => None,
+        });
+        if workflow.is_empty() {
+            return 0;
+        }
+        let Some(number) = found else {
+            self.problems.push(Problem::new(
+                "unknown-reference",
+                place,
+                format!("no workflow round this step is called {workflow:?}"),
+                "name one that encloses the step, or say with `do` what the workflow does",
+            ));
+            return 0;
+        };
+        if number == 0 {
+            let given = |input: &Input| inputs.iter().any(|(name, _)| *name == input.name);
+            let missing = self.root.iter().filter(|input| !given(input)).map(|input| &input.name);
+            let known = |name: &String| self.root.iter().any(|input| input.name == *name);
+            let unknown = inputs.iter().map(|(name, _)| name).filter(|name| !known(name));
+            let problem = |verb: &str, name: &String| {
+                let message = format!("{workflow:?} {verb} an input {name:?}");
+                Problem::new("bad-input", place, message, "give each input of the workflow in `with`")
+            };
+            self.problems.extend(missing.map(|name| problem("needs", name)));
+            self.problems.extend(unknown.map(|name| problem("has not", name)));
+        }
+        number
+    }
+
     /// What the block yields. A result that has to be evaluated becomes a step, so that its
     /// value is recorded and its failure is a step's failure.
     fn result(&mut self, block: &'t Block, nodes: &mut Vec<Node>, path: &str) -> Bind {
@@ -514,116 +408,6 @@ impl<'t> Compiler<'t> {
         nodes.push(Node { id: "$result".into(), kind: Kind::Compute(bind) });
         step(node)
     }
-
-    fn bind(&mut self, binding: &'t Binding, place: &str, own: bool) -> Bind {
-        match binding {
-            Binding::Const(bytes) => Bind::Const(bytes.clone()),
-            Binding::Expr(expr) => self.expr(expr, place, own),
-            Binding::List(items) => {
-                Bind::List(items.iter().map(|item| self.bind(item, place, own)).collect())
-            }
-            Binding::Map(items) => Bind::Map(
-                items.iter().map(|(key, item)| (key.as_str().into(), self.bind(item, place, own))).collect(),
-            ),
-        }
-    }
-
-    fn expr(&mut self, expr: &Expr, place: &str, own: bool) -> Bind {
-        if let Some(Path { root, segments }) = expr.path() {
-            let member = match segments.first() {
-                Some(Segment::Key(key)) => Some(&**key),
-                _ => None,
-            };
-            let skip = usize::from(&**root == "steps");
-            return match self.resolve(root, member, place, own, expr) {
-                Some(source) => Bind::Path {
-                    source,
-                    segments: segments.iter().skip(skip).cloned().collect(),
-                    expr: expr.clone(),
-                },
-                None => Bind::Const([0xc0u8].as_slice().into()),
-            };
-        }
-        let mut sources = Vec::new();
-        for reference in expr.references() {
-            let (root, member) = (&reference.root, reference.member.as_deref());
-            if let Some(source) = self.resolve(root, member, place, own, expr) {
-                sources.push((reference.clone(), source));
-            }
-        }
-        Bind::Cel { expr: expr.clone(), sources: sources.into() }
-    }
-
-    /// Finds what a name means here, and orders the present steps after the step it names.
-    fn resolve(
-        &mut self,
-        root: &str,
-        member: Option<&str>,
-        place: &str,
-        own: bool,
-        expr: &Expr,
-    ) -> Option<Source> {
-        if root == "vars" {
-            return Some(Source::Vars);
-        }
-        if root == "result" && own {
-            return Some(Source::Result);
-        }
-        let mut crossed = false;
-        for (up, open) in self.open.iter_mut().rev().enumerate() {
-            let up = up as u16;
-            if root == "steps" {
-                let found = member.and_then(|id| open.ids.get(id));
-                if let Some(&node) = found
-                    && !crossed
-                {
-                    // In the block itself and in every enclosing one the step that is being
-                    // compiled, or the composite round it, waits for the step it reads.
-                    open.edges.push((node, open.current));
-                    return Some(Source::Step { up, node });
-                }
-            } else if !crossed {
-                let source = match (&open.binder, root) {
-                    (Binder::Workflow, "input") => Some(Source::Input { up }),
-                    (Binder::Error, "error") => Some(Source::Error { up }),
-                    (Binder::Item(name), _) if root == *name => Some(Source::Item { up }),
-                    (Binder::Item(name), _) if root.strip_suffix("_index") == Some(name) => {
-                        Some(Source::Index { up })
-                    }
-                    (Binder::State(name), _) if root == *name => Some(Source::State { up }),
-                    (Binder::State(name), _) if root.strip_suffix("_iteration") == Some(name) => {
-                        Some(Source::Iteration { up })
-                    }
-                    _ => None,
-                };
-                if source.is_some() {
-                    return source;
-                }
-            }
-            // A sub-workflow sees its own inputs only.
-            crossed |= matches!(open.binder, Binder::Workflow);
-        }
-        let (message, help) = match (root, member) {
-            ("steps", Some(id)) => (
-                format!(
-                    "{:?} refers to step {id:?}, which is not in this block or one round it",
-                    expr.source()
-                ),
-                "name a step of this block or of an enclosing one; from inside a branch, loop or \
-                 sub-workflow only the construct's own result can leave",
-            ),
-            ("steps", None) => (
-                format!("{:?} does not say which step it means", expr.source()),
-                "write steps.ID with a literal id",
-            ),
-            _ => (
-                format!("{:?} refers to {root:?}, which means nothing here", expr.source()),
-                "use steps, input, vars, or the name of an enclosing each or loop",
-            ),
-        };
-        self.problems.push(Problem::new("unknown-reference", place, message, help));
-        None
-    }
 }
 
 fn join(drafts: &mut Vec<Draft<'_>>) -> u32 {
@@ -640,5 +424,50 @@ fn link(before: &[u32], after: &[u32], drafts: &mut Vec<Draft<'_>>, edges: &mut 
         let join = join(drafts);
         edges.extend(before.iter().map(|&from| (from, join)));
         edges.extend(after.iter().map(|&to| (join, to)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value as Json, json};
+
+    fn compile(definition: &Json) -> Result<Program, Vec<(&'static str, String)>> {
+        let definition = Definition::read(&rmp_serde::to_vec_named(definition).unwrap()).unwrap();
+        let read = Definition::read(&definition.write()).unwrap();
+        assert_eq!(read, definition, "it is written as it was read");
+        Program::compile(&definition)
+            .map_err(|problems| problems.into_iter().map(|it| (it.code, it.place)).collect())
+    }
+
+    fn bodies(program: &Program) -> Vec<(u32, Option<u32>)> {
+        let nodes = program.blocks.iter().flat_map(|block| &block.nodes);
+        nodes
+            .filter_map(|node| match node.kind {
+                Kind::Scope { body, max_depth, .. } => Some((body, max_depth)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_recursion_begins_the_nearest_workflow_of_its_name() {
+        let again = |name: &str| json!({"workflow": name, "with": {"n": 1}, "max_depth": 3});
+        let inner = json!({"workflow": "inner", "do": {"each": [1], "do": [again("inner"), again("w")]}});
+        let program = compile(&json!({"name": "w", "inputs": ["n"], "term": [again("w"), inner]})).unwrap();
+        let kinds: Vec<&str> = program.blocks[0].nodes.iter().map(|node| node.kind.name()).collect();
+        assert_eq!(kinds, ["recursion", "workflow"]);
+        // Blocks: 0 the whole, 1 the inner workflow, 2 the body of its each.
+        assert_eq!(bodies(&program), [(0, Some(3)), (1, None), (1, Some(3)), (0, Some(3))]);
+    }
+
+    #[test]
+    fn a_recursion_of_a_workflow_that_is_not_round_it_is_refused() {
+        let flow = |term: Json| compile(&json!({"name": "w", "inputs": ["n"], "term": term})).unwrap_err();
+        let lost =
+            json!([{"workflow": "x", "do": {"sleep": 1}}, {"workflow": "x", "id": "r", "max_depth": 1}]);
+        assert_eq!(flow(lost), [("unknown-reference", "r".to_owned())]);
+        let inputs = json!({"workflow": "w", "with": {"m": 1}, "max_depth": 1});
+        assert_eq!(flow(inputs), [("bad-input", "w".to_owned()), ("bad-input", "w".to_owned())]);
     }
 }

@@ -1,0 +1,181 @@
+//! A compiled workflow: blocks of nodes in compressed sparse row form, with every name resolved.
+
+use std::sync::Arc;
+
+use crate::algebra::term::{Input, OnError, Options};
+use crate::expr::{Expr, Reference};
+use crate::graph::Csr;
+use crate::value::Segment;
+
+/// A compiled workflow. Blocks are numbered so that a block's owner comes before it; 0 is the root.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub name: String,
+    pub version: String,
+    pub inputs: Vec<Input>,
+    pub on_error: OnError,
+    pub timeout: Option<i64>,
+    pub blocks: Vec<Code>,
+    /// Names of the tasks used, sorted.
+    pub tasks: Vec<Arc<str>>,
+}
+
+/// A compiled block.
+#[derive(Clone, Debug)]
+pub struct Code {
+    pub nodes: Vec<Node>,
+    pub graph: Csr,
+    pub indegree: Vec<u32>,
+    /// What the block yields; always derivable from results of its steps alone.
+    pub result: Bind,
+    /// The composite that owns it: (block, node).
+    pub owner: Option<(u32, u32)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub id: Arc<str>,
+    pub kind: Kind,
+}
+
+/// What a node does. Block numbers index `Program::blocks`.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    Task(Box<TaskUse>),
+    /// Evaluates a binding; made by the compiler for block results that need evaluation.
+    Compute(Bind),
+    /// Nothing: stands for many edges.
+    Join,
+    Sleep(Bind),
+    Signal(Arc<str>),
+    Choice {
+        branches: Vec<(Bind, u32)>,
+        otherwise: Option<u32>,
+    },
+    Loop {
+        init: Bind,
+        condition: Bind,
+        body: u32,
+        max: Option<u32>,
+    },
+    Each {
+        items: Bind,
+        body: u32,
+        limit: Option<u32>,
+        on_error: OnError,
+    },
+    Scope {
+        inputs: Bind,
+        /// A block of its own, or that of an enclosing workflow, which begins again.
+        body: u32,
+        /// How deep an enclosing workflow may nest in itself.
+        max_depth: Option<u32>,
+    },
+    Timeout {
+        micros: i64,
+        body: u32,
+    },
+    Handler {
+        body: u32,
+        handler: u32,
+    },
+    First {
+        count: u32,
+        branches: Vec<u32>,
+    },
+}
+
+impl Kind {
+    /// What it is called in definitions and pictures.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::Task(_) => "task",
+            Kind::Compute(_) => "result",
+            Kind::Join => "join",
+            Kind::Sleep(_) => "sleep",
+            Kind::Signal(_) => "signal",
+            Kind::Choice { .. } => "choice",
+            Kind::Loop { .. } => "loop",
+            Kind::Each { .. } => "each",
+            Kind::Scope { max_depth: None, .. } => "workflow",
+            Kind::Scope { max_depth: Some(_), .. } => "recursion",
+            Kind::Timeout { .. } => "timeout",
+            Kind::Handler { .. } => "try",
+            Kind::First { .. } => "first",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct TaskUse {
+    /// Index into `Program::tasks`.
+    pub task: u32,
+    pub args: Vec<Bind>,
+    pub kwargs: Vec<(Arc<str>, Bind)>,
+    pub set: Vec<(Arc<str>, Bind)>,
+    pub options: Arc<Options>,
+}
+
+/// A binding with its names resolved.
+#[derive(Clone, Debug)]
+pub enum Bind {
+    Const(Arc<[u8]>),
+    /// A plain path into a source.
+    Path {
+        source: Source,
+        segments: Arc<[Segment]>,
+        expr: Expr,
+    },
+    /// A CEL expression; `sources` says where each of its references comes from.
+    Cel {
+        expr: Expr,
+        sources: Arc<[(Reference, Source)]>,
+    },
+    List(Vec<Bind>),
+    Map(Vec<(Arc<str>, Bind)>),
+}
+
+/// Where a name leads. `up` counts the blocks to climb from the one that uses the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    Step {
+        up: u16,
+        node: u32,
+    },
+    /// The object of the inputs of the workflow whose body is `up` blocks above.
+    Input {
+        up: u16,
+    },
+    Item {
+        up: u16,
+    },
+    Index {
+        up: u16,
+    },
+    State {
+        up: u16,
+    },
+    Iteration {
+        up: u16,
+    },
+    Error {
+        up: u16,
+    },
+    /// The object of the run's variables.
+    Vars,
+    /// The result of the step itself, in `set`.
+    Result,
+}
+
+impl Bind {
+    /// Whether it can be put together from results alone, so that it can't fail.
+    pub(super) fn derivable(&self) -> bool {
+        match self {
+            Bind::Const(_) => true,
+            Bind::Path { source, segments, .. } => segments.is_empty() && *source != Source::Vars,
+            Bind::Cel { .. } => false,
+            Bind::List(items) => items.iter().all(Bind::derivable),
+            Bind::Map(items) => items.iter().all(|(_, bind)| bind.derivable()),
+        }
+    }
+}
