@@ -86,7 +86,7 @@ def list_runs(
 def show(*, run: str, events: bool, db: Path, as_json: bool) -> None:
     """Print a run with its steps."""
     reader = _core.Reader(db)
-    view = records.run_view(reader.inspect(run))
+    view = records.run_view(reader.inspect(run, False))
     log = records.events(reader.events(run)) if events else []
     if as_json:
         answer = msgspec.to_builtins(view)
@@ -103,7 +103,7 @@ def show(*, run: str, events: bool, db: Path, as_json: bool) -> None:
     if view.recoveries:
         click.echo(f"resumed   {view.recoveries} times")
     for name, text in (("reason", view.reason), ("error", view.error)):
-        if text:
+        if text is not None:
             click.echo(f"{name:<9} {text}")
     rows = []
     # The tree: a step's path says what it is in.
@@ -116,7 +116,8 @@ def show(*, run: str, events: bool, db: Path, as_json: bool) -> None:
             index = step.path.rpartition("/")[0].rpartition("[")[2].rstrip("]")
             name = "  " * depth + f"[{index}] " + step.path.rpartition("/")[2]
         tries = "" if step.attempts < 2 else str(step.attempts)
-        detail = step.error or ("" if step.percent is None else f"{step.percent:.0f} %")
+        progress = "" if step.percent is None else f"{step.percent:.0f} %"
+        detail = progress if step.error is None else str(step.error)
         rows.append((name, step.task or step.kind, step.state, _seconds(step.seconds), tries, detail[:80]))
     _table(("step", "what", "state", "took", "tries", "error or progress"), rows)
     for event in log:

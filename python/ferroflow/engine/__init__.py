@@ -3,12 +3,15 @@
 from ferroflow.engine.context import Context, current
 from ferroflow.engine.engine import Engine, RunOptions
 from ferroflow.engine.handle import Handle
-from ferroflow.engine.records import RunRecord, RunView, StepView
+from ferroflow.engine.records import Failure, Progress, RunFailure, RunRecord, RunView, StepView
 
 __all__ = [
     "Context",
     "Engine",
+    "Failure",
     "Handle",
+    "Progress",
+    "RunFailure",
     "RunOptions",
     "RunRecord",
     "RunView",

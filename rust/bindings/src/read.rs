@@ -103,9 +103,9 @@ impl Reader {
         listing(py, found.map_err(|failed| store_error(py, &failed))?)
     }
 
-    fn inspect<'py>(&self, py: Python<'py>, run: &str) -> PyResult<Bound<'py, PyBytes>> {
+    fn inspect<'py>(&self, py: Python<'py>, run: &str, values: bool) -> PyResult<Bound<'py, PyBytes>> {
         let id = run_id(run)?;
-        inspection(py, py.detach(|| self.with(|reader| ferroflow_live::inspect(reader, id))))
+        inspection(py, py.detach(|| self.with(|reader| ferroflow_live::inspect(reader, id, values))))
     }
 
     fn events<'py>(&self, py: Python<'py>, run: &str) -> PyResult<Bound<'py, PyBytes>> {

@@ -9,9 +9,9 @@ use ferroflow_define::algebra::compile::Program;
 use ferroflow_define::algebra::read::accepts;
 use ferroflow_define::value;
 use ferroflow_define::{Definition, Problem};
-use ferroflow_engine::event::What;
+use ferroflow_engine::event::{Event, What};
 use ferroflow_engine::ids::Value;
-use ferroflow_engine::{Command, Failure, Micros, Refusal, Run, RunId, RunState};
+use ferroflow_engine::{Command, Failure, Micros, Refusal, Run, RunId, RunState, Step, StepState};
 use ferroflow_journal::codec::Link;
 use ferroflow_journal::{Filter, Reader, RunRow, Store, StoreError, store};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -317,6 +317,23 @@ impl Engine {
         Ok(RunState::parse(&row.state).unwrap_or(RunState::Blocked))
     }
 
+    /// How far a run is: steps that have ended, steps so far, and the paths of up to `most` steps
+    /// that are running. Cheap while the run is live, so that it can be asked for often.
+    pub fn progress_of(&self, run: RunId, most: usize) -> Result<(u64, u64, Vec<String>), EngineError> {
+        let core = self.core();
+        if let Some(&index) = core.by_id.get(&run)
+            && let Some(Some(live)) = core.runs.get(index as usize)
+        {
+            return Ok(progress_in(&live.run, most));
+        }
+        drop(core);
+        self.with_reader(|reader| {
+            let row = find(reader, run)?;
+            let (run, ..) = rebuild(reader, &row)?;
+            Ok::<_, EngineError>(progress_in(&run, most))
+        })
+    }
+
     /// Something to read the journal with. What is not committed yet is not in it.
     pub fn with_reader<T, E: From<StoreError>>(
         &self,
@@ -592,6 +609,15 @@ fn time(shared: &Shared) {
     }
 }
 
+fn progress_in(run: &Run, most: usize) -> (u64, u64, Vec<String>) {
+    let ended =
+        StepState::ALL.iter().filter(|state| state.is_terminal()).map(|&state| run.count(state)).sum();
+    let mut running: Vec<Step> = run.in_flight().collect();
+    running.sort_unstable();
+    running.truncate(most);
+    (ended, u64::from(run.len()), running.into_iter().map(|step| run.path(step)).collect())
+}
+
 /// The inputs with defaults filled in, or what is wrong with them.
 fn complete_input(program: &Program, bytes: &[u8]) -> Result<Vec<u8>, String> {
     let given = value::entries(bytes).map_err(|error| error.to_string())?;
@@ -644,18 +670,29 @@ pub(crate) fn rebuild(reader: &mut dyn Reader, row: &RunRow) -> Result<(Run, Val
     let mut run = Run::new(row.id, program);
     let mut values = Values::default();
     for event in &events {
-        if let Some(Value::Blob { hash, .. }) = value_in(&event.what) {
-            let bytes = reader.blob(hash)?.ok_or_else(|| StoreError::Corrupt {
-                path: Default::default(),
-                message: format!("a value of run {} is not among the blobs", row.id),
-            })?;
-            values.blob(*hash, bytes.into());
-        }
         run.apply(event).map_err(Refusal::from)?;
-        values.observe(&event.what, event.at);
+        keep(reader, row.id, &mut values, event)?;
     }
     run.out = Default::default();
     Ok((run, values, link))
+}
+
+/// Keeps the values that an event carries or names.
+pub(crate) fn keep(
+    reader: &mut dyn Reader,
+    run: RunId,
+    values: &mut Values,
+    event: &Event,
+) -> Result<(), EngineError> {
+    if let Some(Value::Blob { hash, .. }) = value_in(&event.what) {
+        let bytes = reader.blob(hash)?.ok_or_else(|| StoreError::Corrupt {
+            path: Default::default(),
+            message: format!("a value of run {run} is not among the blobs"),
+        })?;
+        values.blob(*hash, bytes.into());
+    }
+    values.observe(&event.what, event.at);
+    Ok(())
 }
 
 fn value_in(what: &What) -> Option<&Value> {

@@ -11,4 +11,4 @@ mod values;
 
 pub use crate::core::{Durability, Ended, Job, Settings, Ticket};
 pub use crate::engine::{Engine, EngineError, Executor, Outcome, Request, Unfinished};
-pub use crate::inspect::{Inspection, StepView, inspect};
+pub use crate::inspect::{BlockView, Inspection, StepView, blocks, inspect};
