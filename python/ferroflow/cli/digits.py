@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 import ferroflow as ff
-from ferroflow.cli.running import follow
+from ferroflow.cli.following import follow
 
 FOLDS = 5
 PREPROCESSORS = ("none", "standard", "pca")
@@ -160,8 +160,9 @@ def _folds_done(view: ff.RunView) -> set[str]:
 
 
 def _die(handle: ff.Handle[Any], after: int) -> None:
-    while len(_folds_done(handle.view())) < after:
-        time.sleep(0.01)
+    # What comes before the folds: load, split and candidates.
+    while handle.progress(running=0).ended < after + 3:
+        time.sleep(0.005)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

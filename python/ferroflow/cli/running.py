@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from typing import Any
 import click
 import msgspec
 
+from ferroflow.cli.following import follow
 from ferroflow.define import Priority, Workflow, load
 from ferroflow.engine import Engine, Handle, RunOptions
-from ferroflow.engine.records import TERMINAL
 from ferroflow.errors import DefinitionError, InvalidInput
 
 
@@ -102,7 +101,8 @@ def run(
     with Engine(db, workers=workers, resume=False) as engine:
         options = RunOptions(priority=priority, timeout=timeout, correlation=correlation)
         handle = engine.start(found, options=options, **inputs)
-        follow(handle, quiet=as_json)
+        if not as_json:
+            follow(handle)
         _report(handle, as_json=as_json)
 
 
@@ -120,7 +120,8 @@ def resume(target: str | None, runs: Iterable[str], *, db: Path, workers: int | 
             handle = engine.handle(run)
             if handle.status() == "paused":
                 handle.resume()
-            follow(handle, quiet=as_json)
+            if not as_json:
+                follow(handle)
             try:
                 _report(handle, as_json=as_json)
             except Exception as error:
@@ -142,53 +143,3 @@ def _report(handle: Handle[Any], *, as_json: bool) -> None:
         click.echo(msgspec.json.encode(answer).decode())
         raise
     click.echo(msgspec.json.encode(answer).decode())
-
-
-def follow(handle: Handle[Any], *, quiet: bool = False) -> None:
-    """Show how far a run is until it ends: a bar on a terminal, plain lines elsewhere."""
-    if quiet:
-        while handle.status() not in TERMINAL:
-            time.sleep(0.02)
-        return
-    if not sys.stderr.isatty():
-        _lines(handle)
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.fields[running]}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        shown = bar.add_task("", running="", total=None)
-        while handle.status() not in TERMINAL:
-            ended, total, running = _counts(handle)
-            bar.update(shown, completed=ended, total=total, running=", ".join(running[:3]))
-            time.sleep(0.2)
-
-
-def _lines(handle: Handle[Any]) -> None:
-    click.echo(f"run {handle.id} started", err=True)
-    said, pause = -1, 0.05
-    while handle.status() not in TERMINAL:
-        ended, total, running = _counts(handle)
-        if ended != said and pause >= 1:
-            click.echo(f"{ended}/{total} steps; running: {', '.join(running[:3])}", err=True)
-            said = ended
-        time.sleep(pause)
-        pause = min(1.0, pause * 1.5)
-
-
-def _counts(handle: Handle[Any]) -> tuple[int, int, list[str]]:
-    steps = [step for step in handle.steps() if step.kind == "task"]
-    ended = sum(step.state in TERMINAL or step.state == "skipped" for step in steps)
-    return ended, len(steps), [step.path for step in steps if step.state == "running"]
