@@ -41,6 +41,9 @@ class Handle(Generic[T_co]):
     def __repr__(self) -> str:
         return f"<Handle {self.id}>"
 
+    def _repr_html_(self) -> str:
+        return self.view()._repr_html_()
+
     def status(self) -> str:
         """Return the state of the run: `running`, `paused`, `completed`, ..."""
         return self._core.status(self.id)

@@ -8,6 +8,9 @@ from typing import Any
 
 import msgspec
 
+TABLE = 100
+"""Steps that a notebook shows of a run."""
+
 TERMINAL = frozenset({"completed", "failed", "cancelled", "timed_out", "compensated", "compensation_failed"})
 
 
@@ -144,6 +147,38 @@ class RunView(_Run, frozen=True, kw_only=True):
     result: Any
     variables: Any
 
+    def states(self) -> dict[tuple[int, int], str]:
+        """Return the most telling state of each node, by block and node, for pictures."""
+        from ferroflow import draw
+
+        return draw.telling(((step.block, step.node), step.state) for step in self.steps)
+
+    def svg(self) -> str:
+        """Return a picture of the workflow, coloured by how far its steps are."""
+        from ferroflow import draw
+
+        return draw.svg(self.blocks, self.states(), f"{self.workflow} {self.version}")
+
+    def _repr_html_(self) -> str:
+        from ferroflow.draw import page
+
+        shown = [step for step in self.steps if step.kind != "join"]
+        rows = [
+            (
+                step.path,
+                step.task or step.kind,
+                step.state,
+                "" if step.seconds is None else f"{step.seconds:.3f} s",
+                str(step.attempts or ""),
+                "" if step.error is None else str(step.error),
+            )
+            for step in shown[:TABLE]
+        ]
+        steps = page.table(("step", "what", "state", "took", "tries", "error"), rows, len(shown) - len(rows))
+        took = "" if self.seconds is None else f" in {self.seconds:.3f} s"
+        title = f"run {self.id} of {self.workflow} {self.version}: {self.state}{took}"
+        return page.block(title, self.svg(), steps)
+
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """How far a run is.
@@ -207,6 +242,88 @@ def _readable(fields: dict[str, Any]) -> dict[str, Any]:
         else:
             out[name] = field
     return out
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One try of a task's step.
+
+    Parameters
+    ----------
+    path, task
+        The step and its task.
+    number
+        Which attempt of the step it was, counted from 1.
+    started, ended
+        Microseconds since 1970, UTC; `ended` is None while it is under way.
+    state
+        `completed`, `failed`, `timed_out` or `running`; `cancelled` if its step was, or if its engine
+        ended.
+    """
+
+    path: str
+    task: str
+    number: int
+    started: int
+    ended: int | None
+    state: str
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None while it is under way."""
+        return _seconds(self.started, self.ended)
+
+
+_OUTCOMES = {
+    "StepCompleted": "completed",
+    "StepFailed": "failed",
+    "StepRetrying": "failed",
+    "StepTimedOut": "timed_out",
+}
+
+
+def attempts(view: RunView, log: Iterable[Mapping[str, Any]]) -> list[Attempt]:
+    """Return every attempt of a run in the order in which they began.
+
+    Parameters
+    ----------
+    view, log
+        The run and its events, of which the view has all.
+    """
+    made: list[Attempt] = []
+    going: dict[int, int] = {}
+    last = 0
+
+    def end(step: int, at: int | None, state: str) -> None:
+        number = going.pop(step)
+        made[number] = msgspec.structs.replace(made[number], ended=at, state=state)
+
+    for event in log:
+        kind = event["kind"]
+        if kind == "StepStarted":
+            step = view.steps[event["step"]]
+            going[event["step"]] = len(made)
+            made.append(
+                Attempt(
+                    path=step.path,
+                    task=step.task or "",
+                    number=event["attempt"],
+                    started=event["at"],
+                    ended=None,
+                    state="running",
+                )
+            )
+        elif kind in _OUTCOMES and event["step"] in going:
+            end(event["step"], event["at"], _OUTCOMES[kind])
+        elif kind == "RunRecovered":
+            # An engine ended; what it did last was before that.
+            for step in [*going]:
+                end(step, last, "cancelled")
+        last = event["at"]
+    for step in [*going]:
+        # What was cancelled went with its block or its run, and no event of its own says so.
+        found = view.steps[step]
+        end(step, found.ended, found.state)
+    return made
 
 
 def moment(micros: int) -> datetime:
