@@ -1,5 +1,6 @@
-"""`python -m ferroflow.cli` is `ferroflow`."""
+"""`python -m ferroflow` is `ferroflow`."""
 
 from ferroflow.cli import main
 
-main(prog_name="ferroflow")
+if __name__ == "__main__":
+    main(prog_name="ferroflow")

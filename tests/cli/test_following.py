@@ -1,5 +1,6 @@
 """How far a run is, on a terminal and elsewhere."""
 
+import json
 import os
 import pty
 import subprocess
@@ -45,7 +46,7 @@ def test_a_terminal_shows_a_bar_the_running_steps_and_the_time_left(tmp_path: Pa
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "ferroflow.cli", "run", "mine.py:naps", "--workers", "2"],
+        [sys.executable, "-m", "ferroflow", "run", "mine.py:naps", "--workers", "2"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=theirs, env=environment, text=True,
     )  # fmt: skip
     os.close(theirs)
@@ -62,9 +63,9 @@ def test_a_terminal_shows_a_bar_the_running_steps_and_the_time_left(tmp_path: Pa
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     text = seen.decode()
-    assert "running: naps" not in text
-    assert "nap" in text
+    assert "running: each[0]/nap" in text
     assert "/9" in text
     assert "left" in text
     assert "━" in text
-    assert "completed" in out
+    assert "completed" in text
+    assert json.loads(out) == [1, 2, 3, 4, 5, 6, 7, 8]

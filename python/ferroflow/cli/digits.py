@@ -174,7 +174,7 @@ def _crash(workers: int | None) -> None:
         command = [
             sys.executable,
             "-m",
-            "ferroflow.cli",
+            "ferroflow",
             "demo",
             "--db",
             str(path),

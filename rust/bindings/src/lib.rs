@@ -115,7 +115,7 @@ mod _core {
     #[pymodule_export]
     use super::engine::{Engine, Job};
     #[pymodule_export]
-    use super::read::{Reader, post};
+    use super::read::{Reader, post, run_states};
 
     /// Microseconds of a duration such as `1h30m`.
     #[pyfunction]
