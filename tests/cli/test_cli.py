@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -279,5 +280,8 @@ def test_graphs(folder: Path) -> None:
 
 def test_the_demo_survives_its_crash(folder: Path) -> None:
     out = cli(folder, "demo", "--crash")
-    assert "finished ones that ran again: 0" in out
-    assert "winner" in out
+    assert "finished folds that ran again: 0." in out
+    assert "The winner, " in out
+    before, after = re.findall(r"4\. (\d+) folds were finished before the crash, (\d+) ran after it", out)[0]
+    assert int(before) + int(after) == 60
+    assert 10 < int(before) <= 40

@@ -45,7 +45,8 @@ def _bar(handle: Handle[Any]) -> None:
 
 
 def _lines(handle: Handle[Any]) -> None:
-    click.echo(f"run {handle.id} started", err=True)
+    goes = "goes on" if handle.progress(running=0).ended else "started"
+    click.echo(f"run {handle.id} {goes}", err=True)
     left, said, pause = Left(), -1, 0.5
     while not _ended(handle, pause):
         far = handle.progress(running=3)

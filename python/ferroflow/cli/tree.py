@@ -15,7 +15,7 @@ def tree(steps: Sequence[StepView]) -> Iterator[tuple[int, str, StepView]]:
     numbers = {step.path: number for number, step in enumerate(steps)}
     children: dict[int, list[tuple[int, int, str]]] = {}
     for number, step in enumerate(steps):
-        parent, index, name = _place(step.path, numbers)
+        parent, index, name = place(step.path, numbers)
         children.setdefault(parent, []).append((index, number, name))
     todo = [(0, number, name) for _, number, name in reversed(children.get(-1, []))]
     while todo:
@@ -27,8 +27,11 @@ def tree(steps: Sequence[StepView]) -> Iterator[tuple[int, str, StepView]]:
         ]
 
 
-def _place(path: str, numbers: dict[str, int]) -> tuple[int, int, str]:
-    """Return the composite a step is in, which copy or iteration of it, and the step's own name."""
+def place(path: str, numbers: dict[str, int]) -> tuple[int, int, str]:
+    """Return where a step is: the composite's number, which copy or iteration, the step's own name.
+
+    At the outermost level the composite is -1; so is the copy where there is only one.
+    """
     outer, slash, name = path.rpartition("/")
     if not slash:
         return -1, -1, name
