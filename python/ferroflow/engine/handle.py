@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from ferroflow.engine import records
-from ferroflow.errors import RunCancelled, RunFailed, RunTimedOut
+from ferroflow.errors import EngineClosed, RunCancelled, RunFailed, RunTimedOut
 
 if TYPE_CHECKING:
     from ferroflow import _core
@@ -41,8 +41,11 @@ class Handle(Generic[T_co]):
     def __repr__(self) -> str:
         return f"<Handle {self.id}>"
 
-    def _repr_html_(self) -> str:
-        return self.view()._repr_html_()
+    def _repr_html_(self) -> str | None:
+        try:
+            return self.view()._repr_html_()
+        except EngineClosed:
+            return None  # a notebook then shows what `repr` says
 
     def status(self) -> str:
         """Return the state of the run: `running`, `paused`, `completed`, ..."""
