@@ -8,6 +8,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import ferroflow as ff
 from ferroflow import draw
@@ -144,6 +146,28 @@ def test_boxes_of_a_layer_do_not_touch_and_edges_go_to_the_right() -> None:
         assert way[-1][0] == made.boxes[w][0]
         assert [x for x, _ in way] == sorted(x for x, _ in way)
     assert all(0 <= x <= made.width and 0 <= y <= made.height for x, y in made.boxes)
+
+
+@given(st.data())
+def test_any_graph_is_laid_out_without_overlaps(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 25))
+    pairs = st.tuples(st.integers(0, count - 1), st.integers(0, count - 1))
+    edges = [(v, w) for v, w in data.draw(st.lists(pairs, max_size=60)) if v < w]
+    size = st.tuples(st.integers(1, 200), st.integers(1, 200))
+    sizes = [(float(w), float(h)) for w, h in data.draw(st.lists(size, min_size=count, max_size=count))]
+    made = arrange(sizes, edges)
+    for v in range(count):
+        (x, y), (wide, high) = made.boxes[v], sizes[v]
+        assert x >= -0.01
+        assert y >= -0.01
+        assert x + wide <= made.width + 0.01
+        assert y + high <= made.height + 0.01
+        for w in range(v):
+            (x1, y1), (wide1, high1) = made.boxes[w], sizes[w]
+            assert x + wide <= x1 or x1 + wide1 <= x or y + high <= y1 or y1 + high1 <= y
+    for (v, w), way in zip(edges, made.edges, strict=True):
+        assert made.boxes[v][0] + sizes[v][0] < made.boxes[w][0]
+        assert [at for at, _ in way] == sorted(at for at, _ in way)
 
 
 def test_layers_are_longest_paths_of_any_length() -> None:
