@@ -29,7 +29,7 @@ def in_flight(path: Path) -> bool:
     """Whether some run was cut off with a step running, or with a commit not made."""
     reader = _core.Reader(path)
     for row in reader.runs(None, ["running"], None, None, None, None, 1000):
-        states = {step.state for step in records.run_view(reader.inspect(str(row["id"]))).steps}
+        states = {step.state for step in records.run_view(reader.inspect(str(row["id"]), False)).steps}
         if states & {"running", "ready", "leased"}:
             return True
     return False

@@ -1,19 +1,24 @@
 """The command line: one thin command a capability.
 
-Exit codes: 0 done, 1 the run failed or the log is damaged, 2 wrong usage, 3 the workflow or its
-inputs are not right, 4 the database can't be used, 5 the run was cancelled or timed out.
+Exit codes: 0 done; 1 the run failed, the log is damaged, or something else went wrong; 2 wrong
+usage; 3 the workflow or its inputs are not right; 4 the database can't be used; 5 the run was
+cancelled or timed out; 130 interrupted with Ctrl-C; 141 nobody reads the output any more.
+
+With `--json` a command prints one JSON value on every path; what went wrong is
+`{"error": {"kind": ..., "message": ...}}`.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ferroflow import __version__
+from ferroflow._core import parse_duration
+from ferroflow._core import states as known_states
+from ferroflow.cli.ending import Group
 
 database = click.option(
     "--db",
@@ -24,46 +29,50 @@ database = click.option(
     show_envvar=True,
     help="The database file.",
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="JSON for machines.")
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON value for machines.")
+workers = click.option("--workers", type=click.IntRange(1), default=None, help="Threads that run steps.")
+wait = click.option(
+    "--wait",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Wait so long for an engine to take the command.",
+)
 
 
-class Group(click.Group):
-    """Turns errors into messages and exit codes."""
+def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> str | float | None:
+    """Check a length of time: `1h30m`, or seconds."""
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        pass
+    try:
+        parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+    return value
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
-        from ferroflow import errors
 
-        codes: Sequence[tuple[type[BaseException], int]] = (
-            (errors.RunTimedOut, 5),
-            (errors.RunCancelled, 5),
-            (errors.RunFailed, 1),
-            (errors.DefinitionError, 3),
-            (errors.InvalidInput, 3),
-            (errors.TaskNotFound, 3),
-            (errors.StorageError, 4),
-            (errors.FerroflowError, 1),
-        )
-        try:
-            return super().invoke(ctx)
-        except errors.FerroflowError as error:
-            click.echo(f"error: {error}", err=True)
-            for note in getattr(error, "__notes__", ()):
-                click.echo(note, err=True)
-            sys.exit(next(code for kind, code in codes if isinstance(error, kind)))
+moment = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ferroflow")
 def main() -> None:
-    """Durable, adaptive workflows."""
+    """Durable, adaptive workflows.
+
+    A RUN is named by its id, or by as much of its beginning as no other id shares.
+    """
 
 
 @main.command()
 @click.option("--crash", is_flag=True, help="Kill the process half-way, then resume.")
 @click.option("--db", type=click.Path(path_type=Path, dir_okay=False), help="Keep the database here.")
 @click.option("--die-after", type=int, hidden=True, help="Kill the process after so many folds.")
-@click.option("--workers", type=click.IntRange(1), default=None, help="Threads that run steps.")
+@workers
 def demo(*, crash: bool, db: Path | None, die_after: int | None, workers: int | None) -> None:
     """Select a model for handwritten digits, with every fold a durable step."""
     from ferroflow.cli import digits
@@ -86,68 +95,59 @@ def demo(*, crash: bool, db: Path | None, die_after: int | None, workers: int | 
     "--priority",
     type=click.Choice(["critical", "high", "normal", "low", "background"]),
     default="normal",
+    show_default=True,
 )
-@click.option("--timeout", default=None, metavar="DURATION", help='The run must end within, e.g. "5m".')
-@click.option("--correlation", default=None, help="An id to find the run by.")
-@click.option("--workers", type=click.IntRange(1), default=None, help="Threads that run steps.")
+@click.option(
+    "--timeout",
+    callback=duration,
+    default=None,
+    metavar="DURATION",
+    help='The run must end within, e.g. "5m".',
+)
+@click.option("--correlation", default=None, metavar="ID", help="An id of yours to find the run by.")
+@workers
 @database
 @as_json
-def run(
-    *,
-    target: str,
-    pairs: tuple[str, ...],
-    inputs: str | None,
-    priority: Any,
-    timeout: str | None,
-    correlation: str | None,
-    workers: int | None,
-    db: Path,
-    as_json: bool,
-) -> None:
+def run(*, pairs: tuple[str, ...], inputs: str | None, **options: Any) -> None:
     """Run a workflow to its end.
 
     TARGET is a JSON or YAML definition, FILE.py:NAME, or MODULE:NAME.
     """
     from ferroflow.cli import running
 
-    running.run(
-        target,
-        running.given(pairs, inputs),
-        db=db,
-        workers=workers,
-        priority=priority,
-        timeout=timeout,
-        correlation=correlation,
-        as_json=as_json,
-    )
+    running.run(inputs=running.given(pairs, inputs), **options)
 
 
 @main.command()
 @click.argument("target", required=False)
-@click.option("--run", "runs", multiple=True, metavar="RUN", help="Only these runs.")
-@click.option("--workers", type=click.IntRange(1), default=None, help="Threads that run steps.")
+@click.option("--run", "runs", multiple=True, metavar="RUN", help="Only this run; may be repeated.")
+@workers
 @database
 @as_json
-def resume(
-    *, target: str | None, runs: tuple[str, ...], workers: int | None, db: Path, as_json: bool
-) -> None:
+def resume(**options: Any) -> None:
     """Take up runs that had not ended, and run them to their end.
 
     TARGET is the file or module that defines their tasks.
     """
     from ferroflow.cli import running
 
-    running.resume(target, runs, db=db, workers=workers, as_json=as_json)
+    running.resume(**options)
 
 
 @main.command(name="list")
-@click.option("--workflow", default=None, help="Only runs of this workflow.")
-@click.option("--state", "states", multiple=True, help="Only runs in these states.")
-@click.option("--correlation", default=None, help="Only runs with this correlation id.")
-@click.option("--since", type=click.DateTime(), default=None, help="Created at or after (UTC).")
-@click.option("--until", type=click.DateTime(), default=None, help="Created before (UTC).")
+@click.option("--workflow", default=None, metavar="NAME", help="Only runs of this workflow.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(known_states()[0]),
+    help="Only runs in this state; may be repeated.",
+)
+@click.option("--correlation", default=None, metavar="ID", help="Only runs with this correlation id.")
+@click.option("--since", type=moment, default=None, help="Created at or after; local time.")
+@click.option("--until", type=moment, default=None, help="Created before; local time.")
 @click.option("--before", default=None, metavar="RUN", help="Only runs older than this one: the next page.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Runs a page.")
 @database
 @as_json
 def list_(**options: Any) -> None:
@@ -159,7 +159,11 @@ def list_(**options: Any) -> None:
 
 @main.command()
 @click.argument("run")
+@click.option("--values", is_flag=True, help="Inputs, results and variables too.")
+@click.option("--steps", type=click.IntRange(0), default=200, show_default=True, help="Steps to print.")
 @click.option("--events", is_flag=True, help="The events too.")
+@click.option("--limit", type=click.IntRange(1), default=None, help="Only so many of the last events.")
+@click.option("--gantt", type=click.Path(path_type=Path, dir_okay=False), help="Draw when steps ran: an SVG.")
 @database
 @as_json
 def show(**options: Any) -> None:
@@ -172,70 +176,85 @@ def show(**options: Any) -> None:
 @main.command()
 @click.argument("run")
 @click.option("--reason", default="cancelled from the command line", show_default=True)
+@wait
 @database
-def cancel(*, run: str, reason: str, db: Path) -> None:
+@as_json
+def cancel(*, reason: str, **options: Any) -> None:
     """Cancel a run."""
-    from ferroflow.cli import looking
+    from ferroflow.cli import commanding
 
-    looking.post(db, run, "cancel", reason.encode())
+    commanding.post("cancel", reason.encode(), **options)
 
 
 @main.command()
 @click.argument("run")
 @click.option("--reason", default="paused from the command line", show_default=True)
+@wait
 @database
-def pause(*, run: str, reason: str, db: Path) -> None:
+@as_json
+def pause(*, reason: str, **options: Any) -> None:
     """Start no more steps of a run until it is continued."""
-    from ferroflow.cli import looking
+    from ferroflow.cli import commanding
 
-    looking.post(db, run, "pause", reason.encode())
+    commanding.post("pause", reason.encode(), **options)
 
 
 @main.command(name="continue")
 @click.argument("run")
+@wait
 @database
-def continue_(*, run: str, db: Path) -> None:
+@as_json
+def continue_(**options: Any) -> None:
     """Go on with a paused run."""
-    from ferroflow.cli import looking
+    from ferroflow.cli import commanding
 
-    looking.post(db, run, "resume", b"")
+    commanding.post("resume", b"", **options)
 
 
 @main.command()
 @click.argument("run")
 @click.argument("name")
 @click.argument("value", default="null")
+@wait
 @database
-def signal(*, run: str, name: str, value: str, db: Path) -> None:
+@as_json
+def signal(*, name: str, value: str, **options: Any) -> None:
     """Send a named signal to a run; VALUE is JSON or text."""
     import msgspec
 
-    from ferroflow.cli import looking, running
+    from ferroflow.cli import commanding, running
 
-    packed = msgspec.msgpack.encode(running.value(value))
-    looking.post(db, run, f"signal:{name}", packed)
+    commanding.post(f"signal:{name}", msgspec.msgpack.encode(running.value(value)), **options)
 
 
 @main.command()
-@click.argument("target")
-@click.option("--format", "form", type=click.Choice(["mermaid", "dot"]), default="mermaid", show_default=True)
-def graph(*, target: str, form: str) -> None:
-    """Print a workflow as a graph."""
-    from ferroflow import draw
-    from ferroflow.cli import running
+@click.argument("target", required=False)
+@click.option("--run", default=None, metavar="RUN", help="Colour it by how far this run is.")
+@click.option(
+    "--format", "form", type=click.Choice(["mermaid", "dot", "svg"]), default="mermaid", show_default=True
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to this file."
+)
+@database
+def graph(**options: Any) -> None:
+    """Draw a workflow as a graph.
 
-    blocks = running.workflow(target).program.blocks()
-    click.echo(draw.mermaid(blocks) if form == "mermaid" else draw.dot(blocks), nl=False)
+    TARGET is as for `run`; with --run it may be left out.
+    """
+    from ferroflow.cli import picturing
+
+    picturing.graph(**options)
 
 
 @main.command(name="verify-log")
 @database
 @as_json
-def verify_log(*, db: Path, as_json: bool) -> None:
+def verify_log(**options: Any) -> None:
     """Check every record of every run."""
     from ferroflow.cli import looking
 
-    looking.verify(db, as_json=as_json)
+    looking.verify(**options)
 
 
 @main.command()

@@ -19,7 +19,9 @@ from typing import Any
 import click
 
 import ferroflow as ff
-from ferroflow.cli.running import follow
+from ferroflow.cli.chain import longest_chain
+from ferroflow.cli.following import follow
+from ferroflow.engine import records
 
 FOLDS = 5
 PREPROCESSORS = ("none", "standard", "pca")
@@ -140,8 +142,11 @@ def run(*, crash: bool, db: Path | None, die_after: int | None, workers: int | N
     """Run the demonstration."""
     try:
         import sklearn  # noqa: F401
+        from threadpoolctl import threadpool_limits
     except ImportError:
         raise ff.FerroflowError("the demo needs scikit-learn: pip install 'ferroflow[ml]'") from None
+    # A fold says that it uses one processor, so that is what it gets.
+    threadpool_limits(1)
     if crash:
         _crash(workers)
         return
@@ -160,29 +165,30 @@ def _folds_done(view: ff.RunView) -> set[str]:
 
 
 def _die(handle: ff.Handle[Any], after: int) -> None:
-    while len(_folds_done(handle.view())) < after:
-        time.sleep(0.01)
+    # Load, split and candidates end before the folds, and one for-each with every candidate's last.
+    while handle.progress(running=0).ended < 3 + after + after // FOLDS:
+        time.sleep(0.005)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _crash(workers: int | None) -> None:
     """Kill a process half-way through the demonstration, then resume it here."""
-    half = len(PREPROCESSORS) * len(ESTIMATORS) * FOLDS // 2
+    folds = len(PREPROCESSORS) * len(ESTIMATORS) * FOLDS
     with tempfile.TemporaryDirectory(prefix="ferroflow-") as folder:
         path, log = Path(folder) / "demo.db", Path(folder) / "bodies.txt"
         command = [
             sys.executable,
             "-m",
-            "ferroflow.cli",
+            "ferroflow",
             "demo",
             "--db",
             str(path),
             "--die-after",
-            str(half),
+            str(folds // 2),
         ]
         if workers is not None:
             command += ["--workers", str(workers)]
-        click.echo(f"1. a process runs the demo and kills itself after {half} of {2 * half} folds")
+        click.echo("1. A process runs the demonstration, and half-way kills itself with SIGKILL.")
         os.environ["FERROFLOW_DEMO_LOG"] = str(log)
         ended = subprocess.run(command, stderr=subprocess.DEVNULL, check=False)  # noqa: S603
         if ended.returncode != -signal.SIGKILL:
@@ -191,14 +197,18 @@ def _crash(workers: int | None) -> None:
         with ff.Engine(path, workers=workers, resume=False) as engine:
             run = engine.list()[0].id
             done = _folds_done(engine.handle(run).view())
-            click.echo(f"2. it was killed: {len(done)} folds are on record, {len(before)} had begun")
+            click.echo(f"2. It is dead: of {folds} folds {len(done)} are on record, {len(before)} had begun.")
+            click.echo("3. This process opens the same database and resumes the run.\n")
             engine.resume()
             handle = engine.handle(run)
             follow(handle)
             _print(handle, engine)
         again = log.read_text().splitlines()[len(before) :]
         twice = set(again) & {_fold(path) for path in done}
-        click.echo(f"3. after the crash {len(again)} folds ran; finished ones that ran again: {len(twice)}")
+        click.echo(
+            f"\n4. {len(done)} folds were finished before the crash, {len(again)} ran after it; "
+            f"finished folds that ran again: {len(twice)}."
+        )
         if twice:
             raise ff.FerroflowError(f"finished folds ran again: {sorted(twice)}")
 
@@ -217,54 +227,40 @@ def _print(handle: ff.Handle[Any], engine: ff.Engine) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    def table(title: str, words: int, *columns: str) -> Table:
+        made = Table(title=title, title_justify="left", title_style="bold")
+        for number, column in enumerate(columns):
+            made.add_column(column, justify="left" if number < words else "right", no_wrap=True)
+        return made
+
     result = handle.result()
+    events = handle.events()
     view = handle.view()
-    console = Console()
-    table = Table("preprocessor", "estimator", "mean", "worst fold", title="Model selection")
+    console = Console(highlight=False)
+    scores = table("Accuracy over five folds", 2, "preprocessor", "estimator", "mean", "worst fold")
     for row in result["table"]:
-        table.add_row(row["preprocessor"], row["estimator"], f"{row['mean']:.4f}", f"{row['worst']:.4f}")
-    console.print(table)
+        scores.add_row(row["preprocessor"], row["estimator"], f"{row['mean']:.4f}", f"{row['worst']:.4f}")
+    console.print(scores)
     winner = result["winner"]
     console.print(
-        f"winner: {winner['preprocessor']} + {winner['estimator']}, "
-        f"{result['held_out']:.4f} on the held-out part"
+        f"The winner, {winner['preprocessor']} + {winner['estimator']}, refitted on all folds, "
+        f"scores {result['held_out']:.4f} on the held-out part.\n"
     )
-    steps = [s for s in view.steps if s.kind == "task" and s.seconds is not None]
-    times = Table("task", "steps", "total", "longest", title="Time of the steps")
+    steps = [step for step in view.steps if step.kind == "task"]
+    times = table("Time of the steps", 1, "task", "steps", "total", "mean", "longest")
     for task in dict.fromkeys(step.task or "" for step in steps):
         seconds = [step.seconds or 0.0 for step in steps if step.task == task]
-        times.add_row(task, str(len(seconds)), f"{sum(seconds):.3f} s", f"{max(seconds):.3f} s")
+        total = sum(seconds)
+        cells = (f"{it:.3f} s" for it in (total, total / len(seconds), max(seconds)))
+        times.add_row(task, str(len(seconds)), *cells)
     console.print(times)
-    console.print(f"longest chain: {' -> '.join(_longest_chain(steps))}")
-    busy, took = sum(step.seconds or 0.0 for step in steps), view.seconds or 1.0
+    took, chain = longest_chain(view)
+    console.print(f"Longest chain of steps that wait for each other: {took:.3f} s")
+    for step in chain:
+        console.print(f"  {step.seconds or 0.0:8.3f} s  {step.path}", markup=False)
+    busy = sum(attempt.seconds or 0.0 for attempt in records.attempts(view, events))
+    wall = view.seconds or 1.0
     console.print(
-        f"{len(steps)} steps in {took:.2f} s; {engine.workers} workers were busy "
-        f"{100 * busy / (took * engine.workers):.0f} % of the time"
+        f"{len(steps)} steps of tasks in {wall:.2f} s; {engine.workers} workers, "
+        f"busy {100 * busy / (wall * engine.workers):.0f} % of that time"
     )
-
-
-def _longest_chain(steps: list[ff.StepView]) -> list[str]:
-    """Return the tasks of the chain of dependencies that takes longest, with their seconds."""
-    blocks = digits.program.blocks()
-    longest: dict[tuple[int, int], float] = {}
-
-    def weight(block: int, node: int) -> float:
-        """Return the longest time that a node took, in any of its copies."""
-        name, kind, _ = blocks[block][1][node]
-        if kind == "task":
-            took = [s.seconds or 0.0 for s in steps if s.path.rpartition("/")[2] == name]
-            return max(took, default=0.0)
-        inner = [at for at, (owner, _, _) in enumerate(blocks) if owner == (block, node)]
-        return max((chain(at)[0] for at in inner), default=0.0)
-
-    def chain(block: int) -> tuple[float, list[str]]:
-        _, nodes, edges = blocks[block]
-
-        def ending(node: int) -> tuple[float, list[str]]:
-            before = max((ending(a) for a, b in edges if b == node), default=(0.0, []))
-            took = longest.setdefault((block, node), weight(block, node))
-            return before[0] + took, [*before[1], f"{nodes[node][0]} ({took:.3f} s)"]
-
-        return max((ending(node) for node in range(len(nodes))), default=(0.0, []))
-
-    return chain(0)[1]

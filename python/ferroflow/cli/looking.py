@@ -1,43 +1,47 @@
-"""Commands that look at a database, or leave a command for its engine."""
+"""Commands that look at a database."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
 from ferroflow import _core
+from ferroflow.cli.ending import say
+from ferroflow.cli.finding import clock, find, micros
+from ferroflow.cli.tree import tree
 from ferroflow.engine import records
-from ferroflow.errors import RunEnded, RunNotFound
 
-
-def _clock(micros: int | None) -> str:
-    return "" if micros is None else records.moment(micros).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+_COLOURS = {
+    "completed": "green", "running": "cyan", "waiting": "yellow", "paused": "yellow",
+    "failed": "red", "timed_out": "red", "compensation_failed": "red", "cancelled": "magenta",
+}  # fmt: skip
 
 
 def _seconds(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds:.3f} s"
 
 
-def _micros(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.replace(tzinfo=UTC).timestamp() * 1e6)
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: drawn on a terminal, columns of text elsewhere."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: drawn in colour on a terminal, columns of text elsewhere."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     if sys.stdout.isatty():
-        table = Table(*columns)
+        drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for column in columns:
+            # Ids and times are of use only as a whole; a long message goes on below.
+            drawn.add_column(column, no_wrap=not column.startswith("error"), overflow="fold")
         for row in rows:
-            table.add_row(*(escape(cell) for cell in row))
-        Console().print(table)
+            drawn.add_row(*(Text(cell, style=_COLOURS.get(cell.partition(" ")[0], "")) for cell in row))
+        Console().print(drawn)
         return
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     for row in (columns, *rows):
@@ -57,108 +61,176 @@ def list_runs(
     db: Path,
     as_json: bool,
 ) -> None:
-    """Print runs, newest first."""
-    rows = _core.Reader(db).runs(
-        workflow, list(states), correlation, _micros(since), _micros(until), before, limit
-    )
-    found = records.run_records(rows)
+    """Print a page of runs, newest first."""
+    reader = _core.Reader(db)
+    wanted = (workflow, list(states), correlation, micros(since), micros(until))
+    oldest = None if before is None else find(reader, before, db).id
+    # One more than is shown tells whether there is a next page.
+    found = records.run_records(reader.runs(*wanted, oldest, limit + 1))
+    total, more = reader.count(*wanted), len(found) > limit
+    found = found[:limit]
+    pages = -(-total // limit)
     if as_json:
-        click.echo(msgspec.json.encode(found).decode())
+        following = found[-1].id if more else None
+        say({"runs": found, "total": total, "pages": pages, "next": following})
         return
-    _table(
-        ("run", "workflow", "state", "created", "took", "error"),
-        [
-            (
-                run.id,
-                f"{run.workflow} {run.version}",
-                run.state + (" (degraded)" if run.degraded else ""),
-                _clock(run.created),
-                _seconds(run.seconds),
-                (run.error or "")[:60],
-            )
-            for run in found
-        ],
-    )
-    if len(found) == limit and not as_json:
-        click.echo(f"older ones: --before {found[-1].id}")
+    if found:
+        ids = _abbreviated([run.id for run in found]) if sys.stdout.isatty() else [run.id for run in found]
+        table(
+            ("run", "workflow", "state", "created", "took", "error"),
+            [
+                (
+                    name,
+                    f"{run.workflow} {run.version}",
+                    run.state + (" (degraded)" if run.degraded else ""),
+                    clock(run.created),
+                    _seconds(run.seconds),
+                    " ".join((run.error or "").split())[:60],
+                )
+                for name, run in zip(ids, found, strict=True)
+            ],
+        )
+    noun = "run" if total == 1 else "runs"
+    some = f"{len(found)} of {total} {noun}" if len(found) < total else f"{total} {noun}"
+    click.echo(some + (f", {pages} pages; older ones: --before {found[-1].id}" if more else ""))
 
 
-def show(*, run: str, events: bool, db: Path, as_json: bool) -> None:
+def _abbreviated(ids: Sequence[str]) -> list[str]:
+    """Return as much of each id as tells them apart, and the instant in them."""
+    length = 13
+    while len({run[:length] for run in ids}) < len(ids):
+        length += 1
+    return [run[:length] for run in ids]
+
+
+def show(
+    *,
+    run: str,
+    values: bool,
+    steps: int,
+    events: bool,
+    limit: int | None,
+    gantt: Path | None,
+    db: Path,
+    as_json: bool,
+) -> None:
     """Print a run with its steps."""
     reader = _core.Reader(db)
-    view = records.run_view(reader.inspect(run))
-    log = records.events(reader.events(run)) if events else []
+    found = find(reader, run, db).id
+    # Events first: the view then has all of them, even while the run goes on.
+    log = records.events(reader.events(found)) if events or gantt else []
+    view = records.run_view(reader.inspect(found, values))
+    if gantt is not None:
+        from ferroflow.cli.picturing import gantt as chart
+        from ferroflow.cli.picturing import write
+
+        write(gantt, chart(view, log))
+    log = log if limit is None else log[-limit:]
     if as_json:
-        answer = msgspec.to_builtins(view)
-        if events:
-            answer["events"] = log
-        click.echo(msgspec.json.encode(answer).decode())
+        say({**msgspec.to_builtins(view), "events": log} if events else view)
         return
-    click.echo(f"run       {view.id}")
-    click.echo(f"workflow  {view.workflow} {view.version}")
-    click.echo(f"state     {view.state}{' (degraded)' if view.degraded else ''}")
-    click.echo(f"created   {_clock(view.created)}")
+    _head(view, values=values)
+    _steps(view, steps)
+    if events:
+        _events(log)
+
+
+def _head(view: records.RunView, *, values: bool) -> None:
+    def line(name: str, text: object) -> None:
+        click.echo(f"{name:<12} {str(text).replace(chr(10), chr(10) + ' ' * 13)}")
+
+    line("run", view.id)
+    line("workflow", f"{view.workflow} {view.version}")
+    state = click.style(view.state, fg=_COLOURS.get(view.state))
+    line("state", state + (" (degraded)" if view.degraded else ""))
+    if view.correlation is not None:
+        line("correlation", view.correlation)
+    line("created", clock(view.created))
     if view.seconds is not None:
-        click.echo(f"took      {_seconds(view.seconds)}")
+        line("took", _seconds(view.seconds))
     if view.recoveries:
-        click.echo(f"resumed   {view.recoveries} times")
-    for name, text in (("reason", view.reason), ("error", view.error)):
-        if text:
-            click.echo(f"{name:<9} {text}")
-    rows = []
-    # The tree: a step's path says what it is in.
-    for step in sorted(view.steps, key=lambda step: _order(step.path)):
+        line("taken up", "once again" if view.recoveries == 1 else f"{view.recoveries} times again")
+    if view.reason is not None:
+        line("reason", view.reason)
+    if view.error is not None:
+        line("error", view.error)
+        if view.error.step is not None:
+            line("in step", view.error.step)
+    counts = Counter(step.state for step in view.steps if step.kind != "join")
+    line("steps", ", ".join(f"{count} {state}" for state, count in counts.most_common()) or "none yet")
+    if values:
+        for name in ("input", "variables", "result"):
+            line(name, msgspec.json.encode(getattr(view, name)).decode())
+
+
+def _steps(view: records.RunView, most: int) -> None:
+    rows: list[tuple[str, ...]] = []
+    shown = [step for step in view.steps if step.kind != "join"]
+    for depth, name, step in tree(view.steps):
+        if len(rows) >= most:
+            break
         if step.kind == "join":
             continue
-        depth = step.path.count("/")
-        name = "  " * depth + step.path.rpartition("/")[2]
-        if depth and "[" in step.path.rpartition("/")[0].rpartition("/")[2]:
-            index = step.path.rpartition("/")[0].rpartition("[")[2].rstrip("]")
-            name = "  " * depth + f"[{index}] " + step.path.rpartition("/")[2]
-        tries = "" if step.attempts < 2 else str(step.attempts)
-        detail = step.error or ("" if step.percent is None else f"{step.percent:.0f} %")
-        rows.append((name, step.task or step.kind, step.state, _seconds(step.seconds), tries, detail[:80]))
-    _table(("step", "what", "state", "took", "tries", "error or progress"), rows)
+        begun = None if step.started is None else (step.started - view.created) / 1e6
+        rows.append(
+            (
+                "  " * depth + name,
+                step.task or step.kind,
+                step.state,
+                "" if begun is None else f"+{begun:.3f} s",
+                _seconds(step.seconds),
+                "" if step.attempts < 2 else str(step.attempts),
+                _detail(step),
+            )
+        )
+    if rows:
+        click.echo()
+        table(("step", "what", "state", "began", "took", "tries", "error or progress"), rows)
+    if len(rows) < len(shown):
+        click.echo(f"… and {len(shown) - len(rows)} more steps: --steps {len(shown)}")
+
+
+def _detail(step: records.StepView) -> str:
+    if step.error is not None:
+        return " ".join(str(step.error).split())[:100]
+    if step.percent is None:
+        return ""
+    told = f"{step.percent:.0f} %"
+    return f"{told}, {' '.join(step.message.split())[:80]}" if step.message else told
+
+
+def _events(log: list[dict[str, Any]]) -> None:
+    click.echo()
+    if log and log[0]["sequence"] > 1:
+        click.echo(f"… {log[0]['sequence'] - 1} earlier events")
     for event in log:
         fields = {key: it for key, it in event.items() if key not in ("sequence", "at", "kind")}
-        click.echo(f"{event['sequence']:>6}  {_clock(event['at'])}  {event['kind']}  {fields}")
+        text = " ".join(f"{key}={msgspec.json.encode(it).decode()[:120]}" for key, it in fields.items())
+        click.echo(f"{event['sequence']:>6}  {clock(event['at'])}  {event['kind']}  {text}".rstrip())
 
 
-def _order(path: str) -> list[tuple[str, int]]:
-    parts = []
-    for part in path.split("/"):
-        name, _, index = part.partition("[")
-        parts.append((name, int(index.rstrip("]")) if index else -1))
-    return parts
+def verify(*, db: Path, as_json: bool) -> None:
+    """Check every record of every run, and that none is missing."""
+    reader = _core.Reader(db)
+    if sys.stderr.isatty() and not as_json:
+        from rich.console import Console
+        from rich.progress import Progress
 
-
-def post(db: Path, run: str, command: str, payload: bytes) -> None:
-    """Leave a command for the engine that has the database open, or opens it next."""
-    states = [
-        found["state"]
-        for found in _core.Reader(db).runs(None, [], None, None, None, None, 1 << 30)
-        if found["id"] == run
-    ]
-    if not states:
-        raise RunNotFound(f"there is no run {run} in {db}")
-    if states[0] in records.TERMINAL:
-        raise RunEnded(f"run {run} is {states[0]}: it takes no commands any more")
-    _core.post(db, run, command, payload)
-    click.echo(f"left for the engine of {db}")
-
-
-def verify(db: Path, *, as_json: bool) -> None:
-    """Check every record of every run."""
-    found = msgspec.msgpack.decode(_core.Reader(db).verify())
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            shown = bar.add_task("runs checked")
+            packed = reader.verify(lambda at, of: bar.update(shown, completed=at, total=of))
+    else:
+        packed = reader.verify()
+    found = msgspec.msgpack.decode(packed)
     whole = found["complete"] and not found["broken"]
     if as_json:
-        click.echo(msgspec.json.encode({**found, "valid": whole}).decode())
+        say({**found, "valid": whole})
     else:
         for it in found["broken"]:
             click.echo(f"run {it['run']}: record {it['record']} is damaged: {it['why']}")
         if not found["complete"]:
-            click.echo("records or runs are missing: the hash over the runs is not the recorded one")
+            click.echo("records, or whole runs, are missing: what is there is not all that was written")
         said = "valid" if whole else "damaged"
         click.echo(f"{found['records']} records of {found['runs']} runs: {said}")
     if not whole:
-        sys.exit(1)
+        raise click.exceptions.Exit(1)

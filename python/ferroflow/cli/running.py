@@ -1,29 +1,39 @@
-"""`run` and `resume`: find the workflow, run it, show how far it is."""
+"""`run` and `resume`: find the workflow, run it to its end, and say how it ended."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import shlex
+import signal
 import sys
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
 import msgspec
 
+from ferroflow import _core
+from ferroflow.cli.ending import Interrupted, described, say
+from ferroflow.cli.finding import find
+from ferroflow.cli.following import follow
 from ferroflow.define import Priority, Workflow, load
-from ferroflow.engine import Engine, Handle, RunOptions
-from ferroflow.engine.records import TERMINAL
-from ferroflow.errors import DefinitionError, InvalidInput
+from ferroflow.engine import Engine, Handle, RunOptions, records
+from ferroflow.errors import DefinitionError, FerroflowError, InvalidInput
+
+DEFINITIONS = (".json", ".yaml", ".yml")
 
 
 def value(text: str) -> Any:
     """Return what a person typed: JSON, or else the text itself."""
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except msgspec.DecodeError as error:
+        if text.lstrip().startswith(("{", "[", '"')):
+            raise InvalidInput(f"{text} looks like JSON and is not: {error}") from None
         return text
 
 
@@ -46,29 +56,54 @@ def given(pairs: Iterable[str], inputs: str | None) -> dict[str, Any]:
     return found
 
 
-def module(name: str) -> Any:
-    """Import a module by its name, or a file by its path."""
-    if not name.endswith(".py"):
-        sys.path.insert(0, str(Path.cwd()))
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            raise DefinitionError(f"{error}; give FILE.py:NAME, MODULE:NAME or a JSON file") from None
+def module(name: str) -> ModuleType:
+    """Import a module by its name, or a file by its path, with its folder to import from."""
     path = Path(name)
-    if not path.exists():
+    is_file = name.endswith(".py")
+    if is_file and not path.exists():
         raise DefinitionError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
+    folder = str(path.parent.resolve() if is_file else Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return _imported(path) if is_file else importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if is_file or error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise _broken(name, error) from error
+        text = f"there is no module {name!r} here; give FILE.py:NAME, MODULE:NAME, or a JSON or YAML file"
+        raise DefinitionError(text) from None
+    except FerroflowError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _broken(name, error) from error
+
+
+def _imported(path: Path) -> ModuleType:
+    # A file must not take the place of a module that something else has imported.
+    name = path.stem if path.stem not in sys.modules else f"ferroflow_target_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise DefinitionError(f"{path} can't be imported")
     made = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = made
+    sys.modules[name] = made
     spec.loader.exec_module(made)
+    return made
+
+
+def _broken(name: str, error: BaseException) -> DefinitionError:
+    import traceback
+
+    made = DefinitionError(f"{name} can't be imported: {type(error).__name__}: {error}")
+    # The first frames are ours and the importer's.
+    own = [it for it in traceback.extract_tb(error.__traceback__) if "importlib" not in it.filename][2:]
+    if own:
+        made.add_note("".join(traceback.format_list(own)).rstrip())
     return made
 
 
 def workflow(target: str) -> Workflow[..., Any]:
     """Find the workflow that a target names."""
-    if target.endswith((".json", ".yaml", ".yml")):
+    if target.endswith(DEFINITIONS):
         if not Path(target).exists():
             raise DefinitionError(f"there is no file {target}")
         return load(target)
@@ -79,9 +114,13 @@ def workflow(target: str) -> Workflow[..., Any]:
     workflows = {key: it for key, it in vars(found).items() if isinstance(it, Workflow)}
     if name in workflows:
         return workflows[name]
+    if not workflows:
+        raise DefinitionError(f"{place} has no workflow: make a function one with @ff.workflow")
     if not name and len(workflows) == 1:
         return next(iter(workflows.values()))
-    raise DefinitionError(f"{target}: name one of the workflows {sorted(workflows)} as {place}:NAME")
+    names = ", ".join(f"{place}:{known}" for known in sorted(workflows))
+    problem = f"{place} has no workflow {name!r}" if name else f"{place} has several workflows"
+    raise DefinitionError(f"{problem}; name one of these: {names}")
 
 
 def run(
@@ -91,7 +130,7 @@ def run(
     db: Path,
     workers: int | None,
     priority: Priority,
-    timeout: str | None,
+    timeout: str | float | None,
     correlation: str | None,
     as_json: bool,
 ) -> None:
@@ -102,93 +141,92 @@ def run(
     with Engine(db, workers=workers, resume=False) as engine:
         options = RunOptions(priority=priority, timeout=timeout, correlation=correlation)
         handle = engine.start(found, options=options, **inputs)
-        follow(handle, quiet=as_json)
-        _report(handle, as_json=as_json)
+        with _resumable(handle, target, db):
+            if not as_json:
+                follow(handle)
+            answer, error = _ended(handle)
+    _report([answer], error, as_json=as_json, whole=answer)
 
 
-def resume(target: str | None, runs: Iterable[str], *, db: Path, workers: int | None, as_json: bool) -> None:
+def resume(
+    target: str | None,
+    runs: Iterable[str],
+    *,
+    db: Path,
+    workers: int | None,
+    as_json: bool,
+) -> None:
     """Run unfinished runs to their end."""
-    if target is not None and not target.endswith((".json", ".yaml", ".yml")):
+    reader = _core.Reader(db)
+    wanted = [find(reader, run, db).id for run in runs]
+    if target is not None and not target.endswith(DEFINITIONS):
         module(target.rpartition(":")[0] or target)
+    answers, first = [], None
     with Engine(db, workers=workers, resume=False) as engine:
-        wanted = [*runs]
+        left = [row.id for row in engine.list(state=("created", "running", "paused"), limit=1 << 30)]
         going = engine.resume(wanted or None)
-        if not going and not as_json:
-            click.echo("nothing to resume")
-        failed: list[BaseException] = []
-        for run in going:
+        for run in wanted or going:
             handle = engine.handle(run)
             if handle.status() == "paused":
                 handle.resume()
-            follow(handle, quiet=as_json)
-            try:
-                _report(handle, as_json=as_json)
-            except Exception as error:
-                failed.append(error)
-        if failed:
-            raise failed[0]
+            with _resumable(handle, target, db):
+                if not as_json:
+                    follow(handle)
+                answer, error = _ended(handle)
+            answers.append(answer)
+            first = first or error
+    if not wanted and (unknown := len(left) - len(going)) and not as_json:
+        stay = (
+            "1 unfinished run stays as it is"
+            if unknown == 1
+            else f"{unknown} unfinished runs stay as they are"
+        )
+        click.echo(f"{stay}: name the file or module that defines the tasks", err=True)
+    if not answers and not as_json:
+        click.echo("nothing to resume")
+    _report(answers, first, as_json=as_json, whole=answers)
 
 
-def _report(handle: Handle[Any], *, as_json: bool) -> None:
-    if not as_json:
-        result = handle.result()
-        click.echo(f"run {handle.id} completed")
-        click.echo(msgspec.json.format(msgspec.json.encode(result), indent=2).decode())
-        return
+@contextmanager
+def _resumable(handle: Handle[Any], target: str | None, db: Path) -> Iterator[None]:
+    """On Ctrl-C say that nothing is lost, and how to go on."""
     try:
-        answer = {"run": handle.id, "state": "completed", "result": handle.result()}
-    except Exception as error:
-        answer = {"run": handle.id, "state": handle.status(), "error": str(error)}
-        click.echo(msgspec.json.encode(answer).decode())
-        raise
-    click.echo(msgspec.json.encode(answer).decode())
+        yield
+    except KeyboardInterrupt:
+        # The engine now waits for the bodies that are running; a second Ctrl-C does not.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        click.echo("waiting for the steps that are running; Ctrl-C again leaves at once", err=True)
+        words = ["ferroflow", "resume", target, "--db", str(db), "--run", handle.id]
+        command = shlex.join(word for word in words if word is not None)
+        raise Interrupted(f"run {handle.id} is on record; go on with: {command}", run=handle.id) from None
 
 
-def follow(handle: Handle[Any], *, quiet: bool = False) -> None:
-    """Show how far a run is until it ends: a bar on a terminal, plain lines elsewhere."""
-    if quiet:
-        while handle.status() not in TERMINAL:
-            time.sleep(0.02)
+def _ended(handle: Handle[Any]) -> tuple[dict[str, Any], FerroflowError | None]:
+    """Wait for the end of a run; return what there is to say of it, and its error."""
+    try:
+        return {"run": handle.id, "state": "completed", "result": handle.result()}, None
+    except FerroflowError as error:
+        if (state := handle.status()) not in records.TERMINAL:
+            raise
+        return {"run": handle.id, "state": state, "error": described(error)}, error
+
+
+def _report(
+    answers: list[dict[str, Any]], error: FerroflowError | None, *, as_json: bool, whole: object
+) -> None:
+    """Print how runs ended; exit as the first error says."""
+    if as_json:
+        from ferroflow.cli.ending import code_of
+
+        say(whole)
+        if error is not None:
+            raise click.exceptions.Exit(code_of(error))
         return
-    if not sys.stderr.isatty():
-        _lines(handle)
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.fields[running]}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        shown = bar.add_task("", running="", total=None)
-        while handle.status() not in TERMINAL:
-            ended, total, running = _counts(handle)
-            bar.update(shown, completed=ended, total=total, running=", ".join(running[:3]))
-            time.sleep(0.2)
-
-
-def _lines(handle: Handle[Any]) -> None:
-    click.echo(f"run {handle.id} started", err=True)
-    said, pause = -1, 0.05
-    while handle.status() not in TERMINAL:
-        ended, total, running = _counts(handle)
-        if ended != said and pause >= 1:
-            click.echo(f"{ended}/{total} steps; running: {', '.join(running[:3])}", err=True)
-            said = ended
-        time.sleep(pause)
-        pause = min(1.0, pause * 1.5)
-
-
-def _counts(handle: Handle[Any]) -> tuple[int, int, list[str]]:
-    steps = [step for step in handle.steps() if step.kind == "task"]
-    ended = sum(step.state in TERMINAL or step.state == "skipped" for step in steps)
-    return ended, len(steps), [step.path for step in steps if step.state == "running"]
+    for answer in answers:
+        if "result" in answer:
+            click.echo(f"run {answer['run']} completed", err=True)
+            click.echo(msgspec.json.format(msgspec.json.encode(answer["result"]), indent=2).decode())
+        elif error is None or answer["run"] != getattr(error, "run", None):
+            click.echo(f"run {answer['run']} {answer['state']}: {answer['error']['message']}", err=True)
+    if error is not None:
+        raise error

@@ -243,10 +243,10 @@ class Workflow(Generic[P, R]):
             return definition
         return None
 
-    def _repr_html_(self) -> str:
-        from ferroflow.draw import mermaid
+    def _repr_svg_(self) -> str:
+        from ferroflow.draw import svg
 
-        return f"<pre class='mermaid'>{mermaid(self.program.blocks())}</pre>"
+        return svg(self.program.blocks(), title=f"{self.name} {self.version}")
 
 
 def _settings(definition: Json, on_error: str, timeout: Duration | None) -> None:

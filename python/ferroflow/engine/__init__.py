@@ -4,17 +4,20 @@ from ferroflow.engine.context import Context, Named, current
 from ferroflow.engine.engine import Engine, Registration, RunOptions, Stats
 from ferroflow.engine.handle import Handle, Reason
 from ferroflow.engine.listening import Event, Subscription
-from ferroflow.engine.records import RunRecord, RunView, StepView
+from ferroflow.engine.records import Failure, Progress, RunFailure, RunRecord, RunView, StepView
 from ferroflow.engine.states import RunState, StepState
 
 __all__ = [
     "Context",
     "Engine",
     "Event",
+    "Failure",
     "Handle",
     "Named",
+    "Progress",
     "Reason",
     "Registration",
+    "RunFailure",
     "RunOptions",
     "RunRecord",
     "RunState",

@@ -10,7 +10,7 @@ import msgspec
 from ferroflow.engine import records
 from ferroflow.engine.blocking import asynchronous, may_block
 from ferroflow.engine.states import RunState
-from ferroflow.errors import RunCancelled, RunFailed, RunTimedOut
+from ferroflow.errors import EngineClosed, RunCancelled, RunFailed, RunTimedOut
 
 if TYPE_CHECKING:
     from ferroflow import _core
@@ -71,6 +71,12 @@ class Handle(Generic[T_co]):
 
     def __repr__(self) -> str:
         return f"<Handle {self.id}>"
+
+    def _repr_html_(self) -> str | None:
+        try:
+            return self.view()._repr_html_()
+        except EngineClosed:
+            return None  # a notebook then shows what `repr` says
 
     def status(self) -> RunState:
         """Return the state of the run."""
@@ -160,9 +166,42 @@ class Handle(Generic[T_co]):
         """
         return msgspec.msgpack.decode(self._core.explain(self.id, limit), type=list[Reason])
 
-    def view(self) -> records.RunView:
-        """Return the run with its steps, as far as it is committed."""
-        return records.run_view(self._core.inspect(self.id))
+    def progress(self, running: int = 10) -> records.Progress:
+        """Return how far the run is; cheap while it is live, so ask as often as you like.
+
+        Parameters
+        ----------
+        running
+            How many of the steps that are running to name at most.
+        """
+        ended, total, paths = self._core.progress_of(self.id, running)
+        return records.Progress(ended=ended, total=total, running=paths)
+
+    def view(self, *, values: bool = False) -> records.RunView:
+        """Return the run with its steps, as far as it is committed.
+
+        Parameters
+        ----------
+        values
+            Whether to bring input, variables and all results too: of large runs they are many.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> @ff.task
+        ... def halve(n: int) -> int:
+        ...     return n // 2
+        >>> @ff.workflow
+        ... def quarter(n: int) -> int:
+        ...     return halve(halve(n))
+        >>> with ff.Engine() as engine:
+        ...     handle = engine.start(quarter, 20)
+        ...     _ = handle.result()
+        ...     view = handle.view(values=True)
+        >>> [(step.path, step.state, step.result) for step in view.steps]
+        [('halve', 'completed', 10), ('halve_2', 'completed', 5)]
+        """
+        return records.run_view(self._core.inspect(self.id, values))
 
     def steps(self) -> list[records.StepView]:
         """Return the steps of the run, as far as they are committed."""

@@ -8,11 +8,41 @@ from typing import Any
 
 import msgspec
 
+TABLE = 100
+"""Steps that a notebook shows of a run."""
+
 TERMINAL = frozenset({"completed", "failed", "cancelled", "timed_out", "compensated", "compensation_failed"})
 
 
-class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A run in the list of runs. Times are microseconds since 1970, UTC."""
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why something failed, in words for people and a code for programs.
+
+    Parameters
+    ----------
+    code
+        E.g. `EXECUTION_FAILED`, `TIMEOUT`, or what the task gave to `Fail`.
+    message
+        One line.
+    details
+        The traceback of the task; may be empty.
+    """
+
+    code: str
+    message: str
+    details: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class RunFailure(Failure, frozen=True, kw_only=True):
+    """Why a run failed, and the path of the step that failed first."""
+
+    step: str | None
+
+
+class _Run(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a run at a glance. Times are microseconds since 1970, UTC."""
 
     id: str
     workflow: str
@@ -24,48 +54,164 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     started: int | None
     ended: int | None
-    error: str | None
 
     @property
     def seconds(self) -> float | None:
         """How long the run took; None if it has not ended."""
-        if self.started is None or self.ended is None:
-            return None
-        return (self.ended - self.started) / 1e6
+        return _seconds(self.started, self.ended)
+
+
+class RunRecord(_Run, frozen=True, kw_only=True):
+    """A run in the list of runs. Times are microseconds since 1970, UTC."""
+
+    error: str | None
 
 
 class StepView(msgspec.Struct, frozen=True, kw_only=True):
-    """A step of a run. `started` is when its last attempt began."""
+    """A step of a run. Times are microseconds since 1970, UTC.
+
+    Parameters
+    ----------
+    path
+        Its id, after those of the composites round it: `each[3]/train`.
+    block, node
+        Where it is in the blocks of the run's definition.
+    kind, task
+        `task` and the task's name, or the kind of composite and None.
+    state
+        `pending`, `ready`, `running`, `waiting`, `completed`, ...
+    attempts
+        How many attempts were begun.
+    scheduled
+        When it last became ready.
+    started, ended
+        Of its last attempt. A composite starts when it begins and ends when its blocks have.
+    error
+        Of the last attempt, if that failed.
+    percent, message, updated
+        What the last attempt told of its progress, and when.
+    result
+        What it yielded, if the view was made with values.
+    """
 
     path: str
+    block: int
+    node: int
     kind: str
     task: str | None
     state: str
     attempts: int
+    scheduled: int | None
     started: int | None
     ended: int | None
-    error: str | None
+    error: Failure | None
     percent: float | None
+    message: str | None
+    updated: int | None
+    result: Any
 
     @property
     def seconds(self) -> float | None:
-        """How long the last attempt took; None if it has not ended."""
-        if self.started is None or self.ended is None:
-            return None
-        return (self.ended - self.started) / 1e6
+        """How long it took, or its last attempt; None if that has not ended."""
+        return _seconds(self.started, self.ended)
 
 
-class RunView(RunRecord, frozen=True, kw_only=True):
-    """A run with all its steps."""
+Block = tuple[tuple[int, int] | None, list[tuple[str, str, str | None]], list[tuple[int, int]]]
 
+
+class RunView(_Run, frozen=True, kw_only=True):
+    """A run with all its steps.
+
+    Parameters
+    ----------
+    error
+        Why it failed, and in which step.
+    reason
+        Why it was cancelled or paused.
+    recoveries
+        How often an engine took it up again.
+    steps
+        In the order in which they came to be; events call them by their place here.
+    blocks
+        The graphs of the definition, as `ferroflow.draw` takes them.
+    input, result, variables
+        None unless the view was made with values; the result also until the run has completed.
+    """
+
+    error: RunFailure | None
     reason: str | None
     recoveries: int
     steps: list[StepView]
+    blocks: list[Block]
+    input: Any
+    result: Any
+    variables: Any
+
+    def states(self) -> dict[tuple[int, int], str]:
+        """Return the most telling state of each node, by block and node, for pictures."""
+        from ferroflow import draw
+
+        return draw.telling(((step.block, step.node), step.state) for step in self.steps)
+
+    def svg(self) -> str:
+        """Return a picture of the workflow, coloured by how far its steps are."""
+        from ferroflow import draw
+
+        return draw.svg(self.blocks, self.states(), f"{self.workflow} {self.version}")
+
+    def _repr_html_(self) -> str:
+        from ferroflow.draw import page
+
+        shown = [step for step in self.steps if step.kind != "join"]
+        rows = [
+            (
+                step.path,
+                step.task or step.kind,
+                step.state,
+                "" if step.seconds is None else f"{step.seconds:.3f} s",
+                str(step.attempts or ""),
+                "" if step.error is None else str(step.error),
+            )
+            for step in shown[:TABLE]
+        ]
+        steps = page.table(("step", "what", "state", "took", "tries", "error"), rows, len(shown) - len(rows))
+        took = "" if self.seconds is None else f" in {self.seconds:.3f} s"
+        title = f"run {self.id} of {self.workflow} {self.version}: {self.state}{took}"
+        return page.block(title, self.svg(), steps)
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run is.
+
+    Parameters
+    ----------
+    ended, total
+        Steps that have ended, and steps so far: loops and for-each add theirs as they begin.
+    running
+        Paths of some of the steps that are running.
+    """
+
+    ended: int
+    total: int
+    running: list[str]
+
+
+def _seconds(started: int | None, ended: int | None) -> float | None:
+    return None if started is None or ended is None else (ended - started) / 1e6
 
 
 def run_view(packed: bytes) -> RunView:
     """Decode what the core says of a run."""
-    return msgspec.msgpack.decode(packed, type=RunView)
+    view = msgspec.msgpack.decode(packed, type=RunView)
+    for record, names in (
+        (view, ("input", "result", "variables")),
+        *((it, ("result",)) for it in view.steps),
+    ):
+        for name in names:
+            # Values come as they were recorded: MessagePack inside the message.
+            if (value := getattr(record, name)) is not None:
+                msgspec.structs.force_setattr(record, name, msgspec.msgpack.decode(value))
+    return view
 
 
 def run_records(rows: Iterable[Mapping[str, object]]) -> list[RunRecord]:
@@ -101,6 +247,88 @@ def _readable(fields: dict[str, Any]) -> dict[str, Any]:
         else:
             out[name] = field
     return out
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One try of a task's step.
+
+    Parameters
+    ----------
+    path, task
+        The step and its task.
+    number
+        Which attempt of the step it was, counted from 1.
+    started, ended
+        Microseconds since 1970, UTC; `ended` is None while it is under way.
+    state
+        `completed`, `failed`, `timed_out` or `running`; `cancelled` if its step was, or if its engine
+        ended.
+    """
+
+    path: str
+    task: str
+    number: int
+    started: int
+    ended: int | None
+    state: str
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None while it is under way."""
+        return _seconds(self.started, self.ended)
+
+
+_OUTCOMES = {
+    "StepCompleted": "completed",
+    "StepFailed": "failed",
+    "StepRetrying": "failed",
+    "StepTimedOut": "timed_out",
+}
+
+
+def attempts(view: RunView, log: Iterable[Mapping[str, Any]]) -> list[Attempt]:
+    """Return every attempt of a run in the order in which they began.
+
+    Parameters
+    ----------
+    view, log
+        The run and its events, of which the view has all.
+    """
+    made: list[Attempt] = []
+    going: dict[int, int] = {}
+    last = 0
+
+    def end(step: int, at: int | None, state: str) -> None:
+        number = going.pop(step)
+        made[number] = msgspec.structs.replace(made[number], ended=at, state=state)
+
+    for event in log:
+        kind = event["kind"]
+        if kind == "StepStarted":
+            step = view.steps[event["step"]]
+            going[event["step"]] = len(made)
+            made.append(
+                Attempt(
+                    path=step.path,
+                    task=step.task or "",
+                    number=event["attempt"],
+                    started=event["at"],
+                    ended=None,
+                    state="running",
+                )
+            )
+        elif kind in _OUTCOMES and event["step"] in going:
+            end(event["step"], event["at"], _OUTCOMES[kind])
+        elif kind == "RunRecovered":
+            # An engine ended; what it did last was before that.
+            for step in [*going]:
+                end(step, last, "cancelled")
+        last = event["at"]
+    for step in [*going]:
+        # What was cancelled went with its block or its run, and no event of its own says so.
+        found = view.steps[step]
+        end(step, found.ended, found.state)
+    return made
 
 
 def moment(micros: int) -> datetime:

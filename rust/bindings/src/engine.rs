@@ -484,12 +484,18 @@ impl Engine {
         read::listing(py, found.map_err(|failed| error(py, failed))?)
     }
 
+    /// How far a run is: (steps that have ended, steps so far, up to `most` running ones).
+    fn progress_of(&self, py: Python<'_>, run: &str, most: usize) -> PyResult<(u64, u64, Vec<String>)> {
+        let id = run_id(run)?;
+        py.detach(|| self.live.progress_of(id, most)).map_err(|failed| error(py, failed))
+    }
+
     /// A run with its steps, as MessagePack.
-    fn inspect<'py>(&self, py: Python<'py>, run: &str) -> PyResult<Bound<'py, PyBytes>> {
+    fn inspect<'py>(&self, py: Python<'py>, run: &str, values: bool) -> PyResult<Bound<'py, PyBytes>> {
         let id = run_id(run)?;
         read::inspection(
             py,
-            py.detach(|| self.live.with_reader(|reader| ferroflow_live::inspect(reader, id))),
+            py.detach(|| self.live.with_reader(|reader| ferroflow_live::inspect(reader, id, values))),
         )
     }
 

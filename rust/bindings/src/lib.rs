@@ -85,25 +85,8 @@ impl Program {
     }
 
     /// Blocks as (owner block, owner node, nodes as (id, kind, task), edges): what a picture shows.
-    #[allow(clippy::type_complexity)]
-    fn blocks(
-        &self,
-    ) -> Vec<(Option<(u32, u32)>, Vec<(String, &'static str, Option<String>)>, Vec<(u32, u32)>)> {
-        let block = |code: &ferroflow_define::algebra::compile::Code| {
-            let nodes = code.nodes.iter().map(|node| {
-                let task = match &node.kind {
-                    ferroflow_define::algebra::compile::Kind::Task(task) => {
-                        Some(self.compiled.tasks[task.task as usize].to_string())
-                    }
-                    _ => None,
-                };
-                (node.id.to_string(), node.kind.name(), task)
-            });
-            let edges = (0..code.nodes.len() as u32)
-                .flat_map(|from| code.graph.successors(from).iter().map(move |&to| (from, to)));
-            (code.owner, nodes.collect(), edges.collect())
-        };
-        self.compiled.blocks.iter().map(block).collect()
+    fn blocks(&self) -> Vec<ferroflow_live::BlockView> {
+        ferroflow_live::blocks(&self.compiled)
     }
 }
 

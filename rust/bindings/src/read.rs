@@ -104,9 +104,30 @@ impl Reader {
         listing(py, found.map_err(|failed| store_error(py, &failed))?)
     }
 
-    fn inspect<'py>(&self, py: Python<'py>, run: &str) -> PyResult<Bound<'py, PyBytes>> {
+    /// How many runs there are that a filter admits.
+    #[pyo3(signature = (workflow, states, correlation, since, until))]
+    fn count(
+        &self,
+        py: Python<'_>,
+        workflow: Option<String>,
+        states: Vec<String>,
+        correlation: Option<String>,
+        since: Option<i64>,
+        until: Option<i64>,
+    ) -> PyResult<u64> {
+        let filter = filter(workflow, states, correlation, since, until, None, 0)?;
+        py.detach(|| self.with(|reader| reader.count(&filter))).map_err(|failed| store_error(py, &failed))
+    }
+
+    /// Whether a command that `post` left is still waiting for an engine.
+    fn is_waiting(&self, py: Python<'_>, command: i64) -> PyResult<bool> {
+        py.detach(|| self.with(|reader| reader.is_waiting(command)))
+            .map_err(|failed| store_error(py, &failed))
+    }
+
+    fn inspect<'py>(&self, py: Python<'py>, run: &str, values: bool) -> PyResult<Bound<'py, PyBytes>> {
         let id = run_id(run)?;
-        inspection(py, py.detach(|| self.with(|reader| ferroflow_live::inspect(reader, id))))
+        inspection(py, py.detach(|| self.with(|reader| ferroflow_live::inspect(reader, id, values))))
     }
 
     fn events<'py>(&self, py: Python<'py>, run: &str) -> PyResult<Bound<'py, PyBytes>> {
@@ -144,7 +165,7 @@ impl Reader {
     }
 }
 
-/// Leaves a command for the engine that has the database open, or opens it next.
+/// Leaves a command for the engine that has the database open, or opens it next; its number.
 #[pyfunction]
 pub(crate) fn post(
     py: Python<'_>,
@@ -152,7 +173,7 @@ pub(crate) fn post(
     run: &str,
     command: &str,
     payload: Vec<u8>,
-) -> PyResult<()> {
+) -> PyResult<i64> {
     let id = run_id(run)?;
     py.detach(|| ferroflow_journal::post(&path, id, command, &payload))
         .map_err(|failed| store_error(py, &failed))

@@ -67,7 +67,12 @@ impl Reader for MemoryStore {
     fn runs(&mut self, filter: &Filter) -> Result<Vec<RunRow>, StoreError> {
         let kept = self.kept();
         let rows = kept.rows.values().rev().filter(|row| filter.admits(row));
-        Ok(rows.take(filter.limit).cloned().collect())
+        let page = rows.filter(|row| filter.before.is_none_or(|id| row.id < id));
+        Ok(page.take(filter.limit).cloned().collect())
+    }
+
+    fn count(&mut self, filter: &Filter) -> Result<u64, StoreError> {
+        Ok(self.kept().rows.values().filter(|row| filter.admits(row)).count() as u64)
     }
 
     fn records(&mut self, run: RunId) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -98,6 +103,5 @@ impl Filter {
             && self.correlation.as_ref().is_none_or(|it| Some(it) == row.correlation.as_ref())
             && self.since.is_none_or(|at| row.created >= at)
             && self.until.is_none_or(|at| row.created < at)
-            && self.before.is_none_or(|id| row.id < id)
     }
 }

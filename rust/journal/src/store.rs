@@ -113,6 +113,8 @@ pub trait Store: Send {
 /// What was committed.
 pub trait Reader: Send {
     fn runs(&mut self, filter: &Filter) -> Result<Vec<RunRow>, StoreError>;
+    /// How many runs a filter admits, whatever its page.
+    fn count(&mut self, filter: &Filter) -> Result<u64, StoreError>;
     /// The records of a run, in order.
     fn records(&mut self, run: RunId) -> Result<Vec<Vec<u8>>, StoreError>;
     fn definition(&mut self, digest: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError>;

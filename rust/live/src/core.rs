@@ -448,11 +448,7 @@ impl Core {
         rmp::encode::write_str(&mut out, "inputs").expect(SURE);
         out.extend_from_slice(values.inputs_at(run, ticket.step));
         rmp::encode::write_str(&mut out, "variables").expect(SURE);
-        rmp::encode::write_map_len(&mut out, values.variables().len() as u32).expect(SURE);
-        for (name, bytes) in values.variables() {
-            rmp::encode::write_str(&mut out, name).expect(SURE);
-            out.extend_from_slice(bytes);
-        }
+        out.extend(values.variables());
         rmp::encode::write_str(&mut out, "upstream").expect(SURE);
         let upstream = run.upstream(ticket.step);
         rmp::encode::write_map_len(&mut out, upstream.len() as u32).expect(SURE);

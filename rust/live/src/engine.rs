@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ferroflow_define::algebra::compile::Program;
 use ferroflow_engine::event::What;
-use ferroflow_engine::{Command, Refusal, Run, RunId, RunState};
+use ferroflow_engine::{Command, Refusal, Run, RunId, RunState, Step, StepState};
 use ferroflow_journal::{Reader, Registered, Store, StoreError};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -297,6 +297,23 @@ impl Engine {
         Ok(RunState::parse(&row.state).unwrap_or(RunState::Blocked))
     }
 
+    /// How far a run is: steps that have ended, steps so far, and the paths of up to `most` steps
+    /// that are running. Cheap while the run is live, so that it can be asked for often.
+    pub fn progress_of(&self, run: RunId, most: usize) -> Result<(u64, u64, Vec<String>), EngineError> {
+        let core = self.core();
+        if let Some(&index) = core.by_id.get(&run)
+            && let Some(Some(live)) = core.runs.get(index as usize)
+        {
+            return Ok(progress_in(&live.run, most));
+        }
+        drop(core);
+        self.with_reader(|reader| {
+            let row = find(reader, run)?;
+            let (run, ..) = rebuild(reader, &row)?;
+            Ok::<_, EngineError>(progress_in(&run, most))
+        })
+    }
+
     /// Something to read the journal with. What is not committed yet is not in it.
     pub fn with_reader<T, E: From<StoreError>>(
         &self,
@@ -391,4 +408,13 @@ pub(crate) fn usable(core: &Core) -> Result<(), EngineError> {
         None if core.stopping => Err(EngineError::Closed),
         None => Ok(()),
     }
+}
+
+fn progress_in(run: &Run, most: usize) -> (u64, u64, Vec<String>) {
+    let ended =
+        StepState::ALL.iter().filter(|state| state.is_terminal()).map(|&state| run.count(state)).sum();
+    let mut running: Vec<Step> = run.in_flight().collect();
+    running.sort_unstable();
+    running.truncate(most);
+    (ended, u64::from(run.len()), running.into_iter().map(|step| run.path(step)).collect())
 }

@@ -1,14 +1,18 @@
 //! A run as people look at it: its steps with their times, tries and errors, from the journal.
 
-use ferroflow_engine::event::{Event, What};
-use ferroflow_engine::{Micros, RunId};
-use ferroflow_journal::{Reader, RunRow, store};
-use serde::Serialize;
+use std::sync::Arc;
 
-use crate::recover::{find, rebuild};
+use ferroflow_define::algebra::compile::{Code, Kind, Program};
+use ferroflow_engine::event::{Event, Failure, What};
+use ferroflow_engine::{Micros, Refusal, Run, RunId, RunState, StepState};
+use ferroflow_journal::{Reader, store};
+use serde::{Serialize, Serializer};
+
+use crate::recover::{find, keep, load_program};
 use crate::types::EngineError;
+use crate::values::Values;
 
-/// A run with all its steps.
+/// A run with all its steps; times are microseconds since 1970, UTC.
 #[derive(Clone, Debug, Serialize)]
 pub struct Inspection {
     pub id: String,
@@ -21,78 +25,114 @@ pub struct Inspection {
     pub created: Micros,
     pub started: Option<Micros>,
     pub ended: Option<Micros>,
-    pub error: Option<String>,
+    /// Why it failed, and the path of the step that failed first.
+    pub error: Option<RunError>,
     pub reason: Option<String>,
     pub recoveries: u32,
+    /// A step's number is its place here.
     pub steps: Vec<StepView>,
-    /// Variable → MessagePack.
-    #[serde(skip)]
-    pub variables: Vec<(String, Vec<u8>)>,
-    #[serde(skip)]
-    pub events: Vec<Event>,
+    pub blocks: Vec<BlockView>,
+    /// Only if values were asked for, like the results of the steps.
+    pub input: Option<Packed>,
+    pub result: Option<Packed>,
+    pub variables: Option<Packed>,
 }
 
-/// A step; times are microseconds since 1970, UTC.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunError {
+    pub code: Arc<str>,
+    pub message: Arc<str>,
+    pub details: Arc<str>,
+    pub step: Option<String>,
+}
+
+/// A step of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepView {
     pub path: String,
+    /// Where it is in `Inspection::blocks`.
+    pub block: u32,
+    pub node: u32,
     /// `task`, or the kind of composite.
     pub kind: &'static str,
     pub task: Option<String>,
     pub state: &'static str,
     pub attempts: u16,
-    /// When the last attempt began.
+    /// When it last became ready.
+    pub scheduled: Option<Micros>,
+    /// When a task's last attempt began, or a composite.
     pub started: Option<Micros>,
+    /// When that ended.
     pub ended: Option<Micros>,
-    pub error: Option<String>,
+    pub error: Option<Failure>,
+    /// What the last attempt told of itself, and when.
     pub percent: Option<f64>,
+    pub message: Option<String>,
+    pub updated: Option<Micros>,
+    pub result: Option<Packed>,
 }
 
-/// Rebuilds a run from its journal and describes it.
-pub fn inspect(reader: &mut dyn Reader, id: RunId) -> Result<Inspection, EngineError> {
-    let row: RunRow = find(reader, id)?;
-    let (run, values, _) = rebuild(reader, &row)?;
+/// What a picture shows of a block: the composite it belongs to as (block, node), nodes as
+/// (id, kind, task), and edges.
+pub type BlockView = (Option<(u32, u32)>, Vec<(String, &'static str, Option<String>)>, Vec<(u32, u32)>);
+
+/// MessagePack as it is: bytes inside the message.
+#[derive(Clone, Debug)]
+pub struct Packed(Vec<u8>);
+
+impl Serialize for Packed {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(&self.0)
+    }
+}
+
+/// The blocks of a program.
+pub fn blocks(program: &Program) -> Vec<BlockView> {
+    let block = |code: &Code| {
+        let nodes = code.nodes.iter().map(|node| {
+            let task = match &node.kind {
+                Kind::Task(task) => Some(program.tasks[task.task as usize].to_string()),
+                _ => None,
+            };
+            (node.id.to_string(), node.kind.name(), task)
+        });
+        let edges = (0..code.nodes.len() as u32)
+            .flat_map(|from| code.graph.successors(from).iter().map(move |&to| (from, to)));
+        (code.owner, nodes.collect(), edges.collect())
+    };
+    program.blocks.iter().map(block).collect()
+}
+
+/// Replays a run from its journal and describes it; with its values, if they are asked for.
+pub fn inspect(reader: &mut dyn Reader, id: RunId, with_values: bool) -> Result<Inspection, EngineError> {
+    let row = find(reader, id)?;
     let (events, _) = store::events(reader, id)?;
-    let mut steps: Vec<StepView> = (0..run.len())
-        .map(|step| StepView {
-            path: run.path(step),
-            kind: run.node(step).kind.name(),
-            task: run.task(step).map(|task| run.program.tasks[task.task as usize].to_string()),
-            state: run.step(step).map_or("", |state| state.name()),
-            attempts: run.attempts_of(step),
-            started: None,
-            ended: None,
-            error: None,
-            percent: None,
-        })
-        .collect();
+    let mut run = Run::new(id, load_program(reader, &row)?);
+    let mut values = Values::default();
+    let mut steps: Vec<StepView> = Vec::new();
+    run.out.moves = Some(Vec::new());
     for event in &events {
-        let at = event.at;
-        match &event.what {
-            What::StepStarted { step, .. } => {
-                let view = &mut steps[*step as usize];
-                (view.started, view.ended) = (Some(at), None);
-            }
-            What::Slept { step, .. }
-            | What::Looped { step, again: true, .. }
-            | What::Expanded { step, .. }
-            | What::Entered { step, .. } => {
-                steps[*step as usize].started.get_or_insert(at);
-            }
-            What::StepCompleted { step, .. }
-            | What::TimerFired { step }
-            | What::Looped { step, again: false, .. }
-            | What::SignalTaken { step, .. }
-            | What::Computed { step, .. } => steps[*step as usize].ended = Some(at),
-            What::StepRetrying { step, error, .. }
-            | What::StepFailed { step, error, .. }
-            | What::StepTimedOut { step, error, .. } => {
-                let view = &mut steps[*step as usize];
-                view.ended = Some(at);
-                view.error = Some(format!("{}: {}", error.code, error.message));
-            }
-            What::StepProgress { step, percent, .. } => steps[*step as usize].percent = Some(*percent),
-            _ => {}
+        run.apply(event).map_err(Refusal::from)?;
+        // Replaying fills these for a driver.
+        run.out.offers.clear();
+        run.out.asks.clear();
+        run.out.stops.clear();
+        if with_values {
+            keep(reader, id, &mut values, event)?;
+        }
+        steps.extend((steps.len() as u32..run.len()).map(|step| view(&run, step)));
+        let mut moves = run.out.moves.take().unwrap_or_default();
+        for (step, state) in moves.drain(..) {
+            moved(&mut steps[step as usize], state, event.at);
+        }
+        run.out.moves = Some(moves);
+        tell(&mut steps, event);
+    }
+    for (number, step) in steps.iter_mut().enumerate() {
+        let number = number as u32;
+        step.attempts = run.attempts_of(number);
+        if with_values && run.step(number) == Some(StepState::Completed) {
+            step.result = Some(Packed(values.of_step(&run, number).into_owned()));
         }
     }
     let head = run.head();
@@ -107,15 +147,87 @@ pub fn inspect(reader: &mut dyn Reader, id: RunId) -> Result<Inspection, EngineE
         created: head.created,
         started: head.started,
         ended: head.ended,
-        error: row.error,
+        error: head.error.clone().map(|(step, Failure { code, message, details })| RunError {
+            code,
+            message,
+            details,
+            step: step.map(|step| run.path(step)),
+        }),
         reason: head.reason.as_deref().map(str::to_owned),
         recoveries: head.recoveries,
         steps,
-        variables: values
-            .variables()
-            .iter()
-            .map(|(name, bytes)| (name.to_string(), bytes.to_vec()))
-            .collect(),
-        events,
+        blocks: blocks(&run.program),
+        input: with_values.then(|| Packed(values.input().to_vec())),
+        result: (with_values && run.state() == RunState::Completed).then(|| Packed(values.result(&run))),
+        variables: with_values.then(|| Packed(values.variables())),
     })
+}
+
+fn view(run: &Run, step: u32) -> StepView {
+    let place = run.place(step);
+    StepView {
+        path: run.path(step),
+        block: place.block,
+        node: place.node,
+        kind: run.node(step).kind.name(),
+        task: run.task(step).map(|task| run.program.tasks[task.task as usize].to_string()),
+        state: StepState::Pending.name(),
+        attempts: 0,
+        scheduled: None,
+        started: None,
+        ended: None,
+        error: None,
+        percent: None,
+        message: None,
+        updated: None,
+        result: None,
+    }
+}
+
+/// Times follow from the changes of a step's state. A task starts with each attempt, and waits
+/// between two; a composite starts once, when what it depends on has ended.
+fn moved(step: &mut StepView, state: StepState, at: Micros) {
+    step.state = state.name();
+    if state == StepState::Ready {
+        step.scheduled = Some(at);
+    }
+    if state.is_terminal() {
+        step.ended = Some(at);
+    }
+    if step.kind == "task" {
+        match state {
+            StepState::Running => (step.started, step.ended) = (Some(at), None),
+            StepState::Waiting => step.ended = Some(at),
+            // An attempt that was cut off has no end of its own.
+            StepState::Ready => (step.started, step.ended) = (None, None),
+            _ => {}
+        }
+    } else if matches!(state, StepState::Ready | StepState::Running | StepState::Waiting)
+        || state == StepState::Completed
+    {
+        step.scheduled.get_or_insert(at);
+        step.started.get_or_insert(at);
+    }
+}
+
+/// What an event says of its step besides its state.
+fn tell(steps: &mut [StepView], event: &Event) {
+    match &event.what {
+        What::StepStarted { step, .. } => {
+            let step = &mut steps[*step as usize];
+            (step.percent, step.message, step.updated) = (None, None, None);
+        }
+        What::StepRetrying { step, error, .. }
+        | What::StepFailed { step, error, .. }
+        | What::StepTimedOut { step, error, .. } => steps[*step as usize].error = Some(error.clone()),
+        // A retry that went well leaves no error behind.
+        What::StepCompleted { step, .. } => steps[*step as usize].error = None,
+        What::StepProgress { step, percent, message, .. } => {
+            let step = &mut steps[*step as usize];
+            step.percent = Some(*percent);
+            step.message = (!message.is_empty()).then(|| message.to_string());
+            step.updated = Some(event.at);
+        }
+        _ => {}
+    }
 }

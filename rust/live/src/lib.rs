@@ -19,7 +19,7 @@ mod worker;
 pub use crate::core::Update;
 pub use crate::engine::Engine;
 pub use crate::explain::Reason;
-pub use crate::inspect::{Inspection, StepView, inspect};
+pub use crate::inspect::{BlockView, Inspection, StepView, blocks, inspect};
 pub use crate::types::{
     Durability, Ended, EngineError, Job, Outcome, Packed, Request, Settings, Stats, Ticket, Unfinished,
 };

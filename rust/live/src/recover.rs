@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ferroflow_define::Definition;
 use ferroflow_define::algebra::compile::Program;
-use ferroflow_engine::event::What;
+use ferroflow_engine::event::{Event, What};
 use ferroflow_engine::ids::Value;
 use ferroflow_engine::{Command, Refusal, Run, RunId, RunState};
 use ferroflow_journal::codec::Link;
@@ -81,18 +81,29 @@ pub(crate) fn rebuild(reader: &mut dyn Reader, row: &RunRow) -> Result<(Run, Val
     let mut run = Run::new(row.id, program);
     let mut values = Values::default();
     for event in &events {
-        if let Some(Value::Blob { hash, .. }) = value_in(&event.what) {
-            let bytes = reader.blob(hash)?.ok_or_else(|| StoreError::Corrupt {
-                path: Default::default(),
-                message: format!("a value of run {} is not among the blobs", row.id),
-            })?;
-            values.blob(*hash, bytes.into());
-        }
         run.apply(event).map_err(Refusal::from)?;
-        values.observe(&event.what, event.at);
+        keep(reader, row.id, &mut values, event)?;
     }
     run.out = Default::default();
     Ok((run, values, link))
+}
+
+/// Keeps the values that an event carries or names.
+pub(crate) fn keep(
+    reader: &mut dyn Reader,
+    run: RunId,
+    values: &mut Values,
+    event: &Event,
+) -> Result<(), EngineError> {
+    if let Some(Value::Blob { hash, .. }) = value_in(&event.what) {
+        let bytes = reader.blob(hash)?.ok_or_else(|| StoreError::Corrupt {
+            path: Default::default(),
+            message: format!("a value of run {run} is not among the blobs"),
+        })?;
+        values.blob(*hash, bytes.into());
+    }
+    values.observe(&event.what, event.at);
+    Ok(())
 }
 
 fn value_in(what: &What) -> Option<&Value> {

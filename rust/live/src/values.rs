@@ -48,8 +48,20 @@ impl Values {
         self.blobs.insert(hash, bytes);
     }
 
-    pub(crate) fn variables(&self) -> &BTreeMap<Arc<str>, Bytes> {
-        &self.vars
+    /// The object of the run's inputs.
+    pub(crate) fn input(&self) -> &[u8] {
+        self.input.as_deref().unwrap_or(NIL)
+    }
+
+    /// The object of the run's variables.
+    pub(crate) fn variables(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_map_len(&mut out, self.vars.len() as u32).expect(SURE);
+        for (name, bytes) in &self.vars {
+            write_str(&mut out, name).expect(SURE);
+            out.extend_from_slice(bytes);
+        }
+        out
     }
 
     /// The inputs of the workflow, or of the sub-workflow, that a step belongs to.
@@ -364,15 +376,7 @@ impl<'v> View<'v> {
                 }
                 Cow::Owned(out)
             }
-            Source::Vars => {
-                let mut out = Vec::new();
-                write_map_len(&mut out, values.vars.len() as u32).expect(SURE);
-                for (name, bytes) in &values.vars {
-                    write_str(&mut out, name).expect(SURE);
-                    out.extend_from_slice(bytes);
-                }
-                Cow::Owned(out)
-            }
+            Source::Vars => Cow::Owned(values.variables()),
             Source::Result => self.result.map_or(nil, Cow::Borrowed),
         }
     }

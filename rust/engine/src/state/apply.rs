@@ -245,6 +245,9 @@ impl Run {
         self.steps.state[step as usize] = to;
         self.steps.count[from as usize] -= 1;
         self.steps.count[to as usize] += 1;
+        if let Some(moves) = &mut self.out.moves {
+            moves.push((step, to));
+        }
         Ok(())
     }
 

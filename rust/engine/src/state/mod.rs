@@ -58,6 +58,8 @@ pub struct Out {
     pub asks: Vec<Step>,
     /// Attempts that no longer count: their bodies should stop.
     pub stops: Vec<(Step, Token)>,
+    /// Every change of a step's state, for whoever watches and has put a list here.
+    pub moves: Option<Vec<(Step, StepState)>>,
 }
 
 /// What is known of a run as a whole.
@@ -215,6 +217,11 @@ impl Run {
     /// When a step's timer fires, if it has one.
     pub fn timer_of(&self, step: Step) -> Option<Micros> {
         self.due.get(&step).copied()
+    }
+
+    /// Steps that have an attempt in flight, in no order.
+    pub fn in_flight(&self) -> impl Iterator<Item = Step> + '_ {
+        self.attempts.keys().copied()
     }
 
     /// Failed steps that the definition tolerates.

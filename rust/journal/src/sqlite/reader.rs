@@ -31,6 +31,14 @@ impl SqliteReader {
         Ok(Self { path: path.to_owned(), connection: Owned::new(connection) })
     }
 
+    /// Whether a command is still waiting for an engine.
+    pub fn is_waiting(&self, command: i64) -> Result<bool, StoreError> {
+        self.connection
+            .query_row("SELECT count(*) FROM inbox WHERE id = ?1", [command], |row| row.get::<_, i64>(0))
+            .map(|count| count > 0)
+            .map_err(sql(&self.path))
+    }
+
     /// The number of commits and the hash over them.
     pub fn head(&self) -> Result<(u64, [u8; 32]), StoreError> {
         self.connection
@@ -43,37 +51,27 @@ impl SqliteReader {
 
 impl Reader for SqliteReader {
     fn runs(&mut self, filter: &Filter) -> Result<Vec<RunRow>, StoreError> {
-        let mut text = "SELECT * FROM runs WHERE 1".to_owned();
-        let mut values: Vec<rusqlite::types::Value> = Vec::new();
-        let mut also = |clause: &str, value: rusqlite::types::Value| {
-            values.push(value);
-            text.push_str(&format!(" AND {clause} ?{}", values.len()));
-        };
-        if let Some(workflow) = &filter.workflow {
-            also("workflow =", workflow.clone().into());
-        }
-        if let Some(correlation) = &filter.correlation {
-            also("correlation =", correlation.clone().into());
-        }
-        if let Some(since) = filter.since {
-            also("created >=", since.into());
-        }
-        if let Some(until) = filter.until {
-            also("created <", until.into());
-        }
+        let (mut clauses, mut values) = clauses(filter);
         if let Some(before) = filter.before {
-            also("id <", before.0.to_vec().into());
+            values.push(before.0.to_vec().into());
+            clauses.push_str(&format!(" AND id < ?{}", values.len()));
         }
-        if !filter.states.is_empty() {
-            let marks: Vec<String> =
-                (0..filter.states.len()).map(|at| format!("?{}", values.len() + at + 1)).collect();
-            values.extend(filter.states.iter().map(|state| state.clone().into()));
-            text.push_str(&format!(" AND state IN ({})", marks.join(", ")));
-        }
-        text.push_str(&format!(" ORDER BY id DESC LIMIT {}", filter.limit));
+        let text = format!("SELECT * FROM runs WHERE 1{clauses} ORDER BY id DESC LIMIT {}", filter.limit);
         let failed = sql(&self.path);
         let mut query = self.connection.prepare(&text).map_err(&failed)?;
         query.query_map(params_from_iter(values), run_row).and_then(Iterator::collect).map_err(&failed)
+    }
+
+    fn count(&mut self, filter: &Filter) -> Result<u64, StoreError> {
+        let (clauses, values) = clauses(filter);
+        self.connection
+            .query_row(
+                &format!("SELECT count(*) FROM runs WHERE 1{clauses}"),
+                params_from_iter(values),
+                |row| row.get::<_, i64>(0),
+            )
+            .map(|count| count as u64)
+            .map_err(sql(&self.path))
     }
 
     fn records(&mut self, run: RunId) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -137,6 +135,35 @@ impl Reader for SqliteReader {
     }
 }
 
+/// What a filter asks for besides its page, as SQL.
+fn clauses(filter: &Filter) -> (String, Vec<rusqlite::types::Value>) {
+    let mut text = String::new();
+    let mut values: Vec<rusqlite::types::Value> = Vec::new();
+    let mut also = |clause: &str, value: rusqlite::types::Value| {
+        values.push(value);
+        text.push_str(&format!(" AND {clause} ?{}", values.len()));
+    };
+    if let Some(workflow) = &filter.workflow {
+        also("workflow =", workflow.clone().into());
+    }
+    if let Some(correlation) = &filter.correlation {
+        also("correlation =", correlation.clone().into());
+    }
+    if let Some(since) = filter.since {
+        also("created >=", since.into());
+    }
+    if let Some(until) = filter.until {
+        also("created <", until.into());
+    }
+    if !filter.states.is_empty() {
+        let marks: Vec<String> =
+            (0..filter.states.len()).map(|at| format!("?{}", values.len() + at + 1)).collect();
+        values.extend(filter.states.iter().map(|state| state.clone().into()));
+        text.push_str(&format!(" AND state IN ({})", marks.join(", ")));
+    }
+    (text, values)
+}
+
 fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     Ok(RunRow {
         id: RunId(row.get(0)?),
@@ -154,8 +181,8 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     })
 }
 
-/// Leaves a command for the engine that has the database open, or opens it next.
-pub fn post(path: &Path, run: RunId, command: &str, payload: &[u8]) -> Result<(), StoreError> {
+/// Leaves a command for the engine that has the database open, or opens it next; its number.
+pub fn post(path: &Path, run: RunId, command: &str, payload: &[u8]) -> Result<i64, StoreError> {
     let reader = SqliteReader::open(path)?;
     reader
         .connection
@@ -166,6 +193,6 @@ pub fn post(path: &Path, run: RunId, command: &str, payload: &[u8]) -> Result<()
                 params![run.0, command, payload],
             )
         })
-        .map(drop)
+        .map(|_| reader.connection.last_insert_rowid())
         .map_err(sql(path))
 }

@@ -214,7 +214,7 @@ impl Store for SqliteStore {
             .connection
             .prepare_cached("SELECT id, run, command, payload FROM inbox ORDER BY id")
             .map_err(&failed)?;
-        let found = query
+        let found: Vec<Inbox> = query
             .query_map([], |row| {
                 Ok(Inbox {
                     id: row.get(0)?,
@@ -225,7 +225,8 @@ impl Store for SqliteStore {
             })
             .and_then(Iterator::collect)
             .map_err(&failed)?;
-        self.inbox_version = version;
+        // A command for a run that is not taken up yet stays here, and is looked at again.
+        self.inbox_version = if found.is_empty() { version } else { -1 };
         Ok(found)
     }
 
