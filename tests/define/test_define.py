@@ -25,7 +25,7 @@ def test_a_task_called_outside_a_workflow_simply_runs() -> None:
     assert load.fn("x") == [1, 2]
 
 
-@pytest.mark.req("P1.1")
+@pytest.mark.req("P1.3")
 def test_tracing_operators_and_json_give_the_same_hash() -> None:
     @ff.workflow(name="same")
     def traced(path: str) -> Any:
@@ -47,10 +47,12 @@ def test_tracing_operators_and_json_give_the_same_hash() -> None:
     assert traced.hash == written.hash == built.hash
 
 
+@pytest.mark.req("P1.2")
 def test_operators_build_terms() -> None:
     a, b, c = load.term("a"), load.term("b"), load.term("c")
     assert (a >> b >> c).to_dict() == {"sequence": [a.to_dict(), b.to_dict(), c.to_dict()]}
-    assert (a & b).to_dict() == {"parallel": [a.to_dict(), b.to_dict()]}
+    assert (a & b & c).to_dict() == {"parallel": [a.to_dict(), b.to_dict(), c.to_dict()]}
+    assert (a >> (b & c)).to_dict() == {"sequence": [a.to_dict(), (b & c).to_dict()]}
     assert a.timeout("1s").to_dict() == {"timeout": "1000000us", "do": a.to_dict()}
     assert "catch" in a.on_error(b).to_dict()
 

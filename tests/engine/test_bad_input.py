@@ -16,7 +16,7 @@ def one(n: int = 1) -> int:
     return n
 
 
-@pytest.mark.req("P1.23", "P7.90", "P7.91", "P7.93", "P8.68", "P8.88", "P9.70", "P9.71")
+@pytest.mark.req("P1.23", "P7.90", "P7.91", "P7.93", "P8.68", "P8.88")
 def test_everything_wrong_with_a_definition_at_once() -> None:
     task = {"task": "b.one"}
     with pytest.raises(ff.DefinitionError) as caught:

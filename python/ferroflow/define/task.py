@@ -95,6 +95,15 @@ class Task(Generic[P, R]):
         The undecorated function.
     name : str
     is_async : bool
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.task
+    ... def triple(n: int) -> int:
+    ...     return 3 * n
+    >>> triple, triple(2), triple.is_async
+    (<task triple>, 6, False)
     """
 
     def __init__(self, fn: Callable[..., Any], name: str, options: StepOptions) -> None:
@@ -118,7 +127,14 @@ class Task(Generic[P, R]):
         return step
 
     def term(self, *args: Any, **kwargs: Any) -> Term:
-        """Return a step of this task as a term, for `a >> b` and `a & b`."""
+        """Return a step of this task as a term, for `a >> b` and `a & b`.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> ff.library.compute.term("sum", [1, 2]).to_dict()["args"]
+        ['sum', [1, 2]]
+        """
         return Term(self._activity(args, kwargs))
 
     def options(self, **options: Unpack[StepOptions]) -> Task[P, R]:
@@ -129,6 +145,18 @@ class Task(Generic[P, R]):
         **options
             Those of `task`, and `id` of the step, `after` (Refs of steps it waits for although it
             takes nothing from them), `set` (variable: CEL over `result`).
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> @ff.workflow
+        ... def flow():
+        ...     total = ff.library.compute.options(id="total", set={"total": "result.result"})
+        ...     done = total("sum", [1, 2])
+        ...     return ff.library.condition.options(after=[done])(ff.var("total"))
+        >>> with ff.Engine() as engine:
+        ...     engine.run(flow)
+        {'result': True}
         """
         changed = Task.__new__(Task)
         changed.__dict__.update(self.__dict__)

@@ -239,17 +239,48 @@ def first(count: int, *bodies: Body) -> Any:
 
 
 def race(*bodies: Body) -> Any:
-    """Yield what the first body to complete yields, and cancel the others."""
+    """Yield what the first body to complete yields, and cancel the others.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.workflow
+    ... def soonest():
+    ...     return ff.race(lambda: ff.signal("answer"), lambda: ff.sleep(0))
+    >>> with ff.Engine() as engine:
+    ...     engine.run(soonest)["delayed_ms"]
+    0
+    """
     return first(1, *bodies)
 
 
 def quorum(count: int, *bodies: Body) -> Any:
-    """Complete when so many of the bodies have: another name of `first`."""
+    """Complete when so many of the bodies have: another name of `first`.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.workflow
+    ... def vote():
+    ...     return ff.quorum(2, lambda: "yes", lambda: ff.signal("never"), lambda: "no")
+    >>> with ff.Engine() as engine:
+    ...     engine.run(vote)
+    ['yes', 'no']
+    """
     return first(count, *bodies)
 
 
-def map_reduce(items: Any, mapper: Body, reducer: Task[..., Any] | Callable[[Any], Any]) -> Any:
+def map_reduce(items: Any, mapper: Body, reducer: Callable[[Any], Any]) -> Any:
     """Do something for each item, then one thing with the list of the results.
+
+    Parameters
+    ----------
+    items
+        A list, or the Ref of one.
+    mapper
+        Gets an item.
+    reducer
+        A task, a workflow or a function; gets the list of what the mapper yields.
 
     Examples
     --------
@@ -267,11 +298,10 @@ def map_reduce(items: Any, mapper: Body, reducer: Task[..., Any] | Callable[[Any
     ...     engine.run(letters, ["a", "bc"])
     3
     """
-    mapped = each(items, mapper)
-    if isinstance(mapped, Term):
-        inner = {**mapped.to_dict(), "id": "each"}
-        return Term({"sequence": [inner, block(lambda: reducer(Ref(None, "steps.each")))["term"]]})
-    return reducer(mapped)
+    if tracing() is None:
+        # A block of its own, so that its ids meet no others.
+        return first(1, lambda: map_reduce(items, mapper, reducer))
+    return reducer(each(items, mapper))
 
 
 def retry_with(retry: int | Retry, task: Task[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -144,7 +144,20 @@ def var(name: str) -> Any:
 
 
 class Term:
-    """A term that was built, not traced: `a >> b`, `a & b`, `.timeout()`, `.on_error()`."""
+    """A term that was built, not traced: `a >> b`, `a & b`, `.timeout()`, `.on_error()`.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.task
+    ... def step(n: int) -> int:
+    ...     return n
+    >>> a, b, c = step.term(1), step.term(2), step.term(3)
+    >>> [*(a >> (b & c)).to_dict()], [*(a & b & c).to_dict()], [*a.timeout("1m").to_dict()]
+    (['sequence'], ['parallel'], ['timeout', 'do'])
+    >>> ff.Workflow.from_term("steps", a >> (b & c), result=0).program.tasks
+    ['step']
+    """
 
     __slots__ = ("_object",)
 

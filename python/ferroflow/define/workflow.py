@@ -57,6 +57,21 @@ class Workflow(Generic[P, R]):
     name, version : str
     fn
         The function it was traced from; None if it was built or loaded.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.workflow
+    ... def inner(n: int) -> int:
+    ...     return ff.library.compute("sum", [n, 1])["result"]
+    >>> @ff.workflow
+    ... def outer(n: int) -> int:
+    ...     return inner(inner(n))
+    >>> outer, outer.inputs, outer.program.tasks
+    (<workflow outer 1>, ['n'], ['compute'])
+    >>> with ff.Engine() as engine:
+    ...     engine.run(outer, 1)
+    3
     """
 
     def __init__(
@@ -70,7 +85,14 @@ class Workflow(Generic[P, R]):
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any]) -> Workflow[..., Any]:
-        """Make a workflow of a definition object (see the definition format)."""
+        """Make a workflow of a definition object (see the definition format).
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> ff.Workflow.from_definition({"name": "nap", "term": {"sleep": "1s"}})
+        <workflow nap 1>
+        """
         kept = dict(definition)
         name, version = str(kept.get("name", "")), str(kept.get("version", "1"))
         made: Workflow[..., Any] = Workflow(name, version, lambda: (kept, True))
