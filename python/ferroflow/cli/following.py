@@ -35,13 +35,12 @@ def _bar(handle: Handle[Any]) -> None:
     left = Left()
     with progress.Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
         shown = bar.add_task("", left="", doing="", total=None)
-        while True:
-            far = handle.progress(running=3)
+        pause = 0.1
+        while not _ended(handle, pause):
+            far, pause = handle.progress(running=3), 0.2
             bar.update(
                 shown, completed=far.ended, total=far.total, left=left.said(far), doing=_doing(handle, far)
             )
-            if _ended(handle, 0.2):
-                return
 
 
 def _lines(handle: Handle[Any]) -> None:

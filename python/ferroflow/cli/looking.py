@@ -24,21 +24,27 @@ _COLOURS = {
 }  # fmt: skip
 
 
+WORDS = ("error", "error or progress")
+"""Columns that may be as long as they like."""
+
+
 def _seconds(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds:.3f} s"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: drawn in colour on a terminal, columns of text elsewhere."""
+    """Print a table without its empty columns: in colour on a terminal, plain elsewhere."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    filled = [at for at in range(len(columns)) if any(row[at] for row in rows)]
+    columns, rows = [columns[at] for at in filled], [[row[at] for at in filled] for row in rows]
     if sys.stdout.isatty():
         drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for column in columns:
             # Ids and times are of use only as a whole; a long message goes on below.
-            drawn.add_column(column, no_wrap=not column.startswith("error"), overflow="fold")
+            drawn.add_column(column, no_wrap=column not in WORDS, overflow="fold")
         for row in rows:
             drawn.add_row(*(Text(cell, style=_COLOURS.get(cell.partition(" ")[0], "")) for cell in row))
         Console().print(drawn)
@@ -171,11 +177,13 @@ def _steps(view: records.RunView, most: int) -> None:
             break
         if step.kind == "join":
             continue
+        what = step.task or step.kind
         begun = None if step.started is None else (step.started - view.created) / 1e6
         rows.append(
             (
                 "  " * depth + name,
-                step.task or step.kind,
+                # A step is called like its task unless somebody gave it another name.
+                "" if name.rpartition(" ")[2].lstrip("$") == what else what,
                 step.state,
                 "" if begun is None else f"+{begun:.3f} s",
                 _seconds(step.seconds),

@@ -173,6 +173,16 @@ class Handle(Generic[T_co]):
         ----------
         running
             How many of the steps that are running to name at most.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> term = {"task": "compute", "with": {"operation": "sum", "values": [1, 2]}}
+        >>> with ff.Engine() as engine:
+        ...     handle = engine.start(ff.load({"name": "one", "term": term}))
+        ...     _ = handle.result()
+        ...     handle.progress()
+        Progress(ended=1, total=1, running=[])
         """
         ended, total, paths = self._core.progress_of(self.id, running)
         return records.Progress(ended=ended, total=total, running=paths)
