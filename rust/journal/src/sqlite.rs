@@ -256,17 +256,16 @@ impl Store for SqliteStore {
 
     fn put_blob(&mut self, hash: &[u8; 32], bytes: &[u8]) -> Result<(), StoreError> {
         let file = blob_file(&self.blobs(), hash);
-        if file.exists() {
-            return Ok(());
-        }
         let folder = file.parent().expect("in a folder");
-        std::fs::create_dir_all(folder).map_err(io(&file))?;
-        let draft = file.with_extension("new");
-        let mut out = File::create(&draft).map_err(io(&draft))?;
-        out.write_all(bytes).and_then(|()| out.sync_all()).map_err(io(&draft))?;
-        std::fs::rename(&draft, &file).map_err(io(&file))?;
+        if !file.exists() {
+            std::fs::create_dir_all(folder).map_err(io(&file))?;
+            let draft = file.with_extension("new");
+            let mut out = File::create(&draft).map_err(io(&draft))?;
+            out.write_all(bytes).and_then(|()| out.sync_all()).map_err(io(&draft))?;
+            std::fs::rename(&draft, &file).map_err(io(&file))?;
+        }
+        // The name has to be on disk too, also where an engine that died left it unsynced.
         for folder in [folder, &self.blobs(), self.path.parent().unwrap_or(Path::new("."))] {
-            // The name has to be on disk too.
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             File::open(folder).and_then(|it| it.sync_all()).map_err(io(folder))?;
         }
