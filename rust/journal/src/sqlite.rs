@@ -32,7 +32,8 @@ pub struct SqliteStore {
     epoch: i64,
     commits: u64,
     head: [u8; 32],
-    head_file: File,
+    /// None where a power failure may take commits: there a head newer than the log means nothing.
+    head_file: Option<File>,
     inbox_version: i64,
     /// Held as long as the store lives; the system drops it with the process.
     _lock: File,
@@ -146,6 +147,7 @@ impl SqliteStore {
             }
         }
         let path = path.to_owned();
+        let head_file = (sync == Sync::Full).then_some(head_file);
         Ok(Self { path, connection, epoch, commits, head, head_file, inbox_version: -1, _lock: lock })
     }
 
@@ -212,7 +214,9 @@ impl Store for SqliteStore {
         bytes[..8].copy_from_slice(&self.commits.to_le_bytes());
         bytes[8..].copy_from_slice(&self.head);
         // Not synced and not needed: without it a missing tail goes unnoticed, nothing else.
-        let _ = self.head_file.seek(SeekFrom::Start(0)).and_then(|_| self.head_file.write_all(&bytes));
+        if let Some(file) = &mut self.head_file {
+            let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&bytes));
+        }
         Ok(())
     }
 
