@@ -99,6 +99,7 @@ def test_the_recording_is_whole(strict: power.Recorder) -> None:
     assert sum(line.startswith("ack ") for line in disk.told) == 60
 
 
+@pytest.mark.req("P6.94")
 def test_strict_loses_nothing_that_was_acknowledged(strict: power.Recorder, shelf: Path) -> None:
     told = 0
     for number, (disk, _) in enumerate(failures(strict, 150, seed=3)):
