@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import threading
 import traceback
@@ -16,6 +15,8 @@ from ferroflow.engine.context import Context, attempt
 from ferroflow.errors import Cancelled, Fail
 
 if TYPE_CHECKING:
+    import asyncio
+
     from ferroflow import _core
     from ferroflow.define import Task
 
@@ -152,6 +153,8 @@ class Bodies:
 
     def serve(self) -> None:
         """Hand asynchronous bodies to an event loop of their own until the engine stops."""
+        import asyncio
+
         loop = asyncio.new_event_loop()
         self._loop = loop
         thread = threading.Thread(target=loop.run_forever, name="ferroflow-loop", daemon=True)
@@ -174,12 +177,14 @@ class Bodies:
         self._running[job.token] = self._loop.create_task(body)
 
     async def _await(self, job: _core.Job) -> None:
+        from asyncio import CancelledError
+
         outcome: bytes | Failed
         try:
             *args, kwargs = decode(job.arguments)
             attempt.set(Context(self._core, job))
             outcome = pack(await self.functions[job.task](*args, **kwargs))
-        except asyncio.CancelledError:
+        except CancelledError:
             outcome = "CANCELLED", "the attempt was cancelled", "", False
         except BaseException as error:
             outcome = failure(error)
@@ -196,5 +201,7 @@ class Bodies:
             task.cancel()
 
     async def _drain(self) -> None:
+        import asyncio
+
         while self._running:
             await asyncio.wait(list(self._running.values()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextlib
 import os
@@ -166,6 +165,8 @@ class Engine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        import asyncio
+
         await asyncio.to_thread(self.close)
 
     def close(self) -> None:
@@ -256,6 +257,8 @@ class Engine:
         **inputs: Any,
     ) -> Handle[R]:
         """Like `start`, for `await`."""
+        import asyncio
+
         return await asyncio.to_thread(self.start, workflow, *args, options=options, **inputs)
 
     async def arun(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
@@ -77,6 +76,8 @@ class Handle(Generic[T_co]):
 
     async def aresult(self, timeout: float | None = None) -> T_co:
         """Like `result`, for `await`."""
+        import asyncio
+
         return await asyncio.to_thread(self.result, timeout)
 
     def cancel(self, reason: str = "cancelled by its user") -> None:
@@ -97,10 +98,14 @@ class Handle(Generic[T_co]):
 
     async def acancel(self, reason: str = "cancelled by its user") -> None:
         """Like `cancel`, for `await`."""
+        import asyncio
+
         await asyncio.to_thread(self.cancel, reason)
 
     async def asignal(self, name: str, value: object = None) -> None:
         """Like `signal`, for `await`."""
+        import asyncio
+
         await asyncio.to_thread(self.signal, name, value)
 
     def view(self) -> records.RunView:
