@@ -12,13 +12,13 @@
     ├── RunCancelled             a run was cancelled
     ├── RunEnded                 a command to a run that has ended
     ├── EngineClosed             the engine was closed
-    └── StorageError             the database can't be used
-        ├── ForeignDatabase      it is no ferroflow database
-        ├── NewerDatabase        a newer ferroflow wrote it
-        ├── CorruptDatabase      bytes in it were changed
-        ├── MissingTail          its end is missing
-        └── DatabaseInUse        another engine has it open
-    Fail                         raised by a task: this step failed, with a code
+    ├── StorageError             the database can't be used
+    │   ├── ForeignDatabase      it is no ferroflow database
+    │   ├── NewerDatabase        a newer ferroflow wrote it
+    │   ├── CorruptDatabase      bytes in it were changed
+    │   ├── MissingTail          its end is missing
+    │   └── DatabaseInUse        another engine has it open
+    └── Fail                     raised by a task: this step failed, with a code
     Cancelled (BaseException)    raised in a task whose attempt no longer counts
 """
 

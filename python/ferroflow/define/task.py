@@ -94,6 +94,17 @@ class Task(Generic[P, R]):
         The undecorated function.
     name : str
     is_async : bool
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.task(retry=2)
+    ... def double(n: int) -> int:
+    ...     return 2 * n
+    >>> double(3)
+    6
+    >>> double.options(timeout="5s").term(3).to_dict()["args"]
+    [3]
     """
 
     def __init__(self, fn: Callable[..., Any], name: str, options: StepOptions) -> None:

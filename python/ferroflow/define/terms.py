@@ -238,12 +238,34 @@ def first(count: int, *bodies: Body) -> Any:
 
 
 def race(*bodies: Body) -> Any:
-    """Yield what the first body to complete yields, and cancel the others."""
+    """Yield what the first body to complete yields, and cancel the others.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.workflow
+    ... def quick():
+    ...     return ff.race(lambda: ff.sleep("1h"), lambda: "now")
+    >>> with ff.Engine() as engine:
+    ...     engine.run(quick)
+    'now'
+    """
     return first(1, *bodies)
 
 
 def quorum(count: int, *bodies: Body) -> Any:
-    """Complete when so many of the bodies have: another name of `first`."""
+    """Complete when so many of the bodies have: another name of `first`.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.workflow
+    ... def majority():
+    ...     return ff.quorum(2, lambda: "a", lambda: ff.sleep("1h"), lambda: "c")
+    >>> with ff.Engine() as engine:
+    ...     engine.run(majority)
+    ['a', 'c']
+    """
     return first(count, *bodies)
 
 

@@ -116,6 +116,18 @@ class Ref:
 
     Pass it to tasks; `ref["key"]` and `ref[0]` select from it. Anything that needs the value
     itself raises.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.workflow
+    ... def second(rows: list):
+    ...     print(rows[1]["id"])
+    ...     return rows[1]["id"]
+    >>> with ff.Engine() as engine:
+    ...     engine.run(second, [{"id": 7}, {"id": 8}])
+    <Ref input.rows[1]["id"]>
+    8
     """
 
     __slots__ = ("_block", "_path", "_step")
@@ -170,7 +182,18 @@ class Ref:
 
 
 class Expr:
-    """A CEL expression, with the Refs it reads."""
+    """A CEL expression, with the Refs it reads; `ff.expr` makes one.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.workflow
+    ... def doubled(n: int) -> int:
+    ...     return ff.expr("2 * n", n=n)
+    >>> with ff.Engine() as engine:
+    ...     engine.run(doubled, 21)
+    42
+    """
 
     __slots__ = ("refs", "text")
 
@@ -227,7 +250,19 @@ def var(name: str) -> Any:
 
 
 class Term:
-    """A term that was built, not traced: `a >> b`, `a & b`, `.timeout()`, `.on_error()`."""
+    """A term that was built, not traced: `a >> b`, `a & b`, `.timeout()`, `.on_error()`.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.task
+    ... def tick(n: int) -> int:
+    ...     return n
+    >>> ticks = tick.term(1) >> (tick.term(2) & tick.term(3))
+    >>> with ff.Engine() as engine:
+    ...     engine.run(ff.Workflow.from_term("ticks", ticks))
+    {'tick_2': 2, 'tick_3': 3}
+    """
 
     __slots__ = ("_object",)
 

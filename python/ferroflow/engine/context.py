@@ -84,6 +84,19 @@ def current() -> Context:
     ------
     LookupError
         Outside a task that an engine runs.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.task(name="examples.whoami")
+    ... def whoami() -> str:
+    ...     return ff.current().task
+    >>> @ff.workflow
+    ... def asking() -> str:
+    ...     return whoami()
+    >>> with ff.Engine() as engine:
+    ...     engine.run(asking)
+    'examples.whoami'
     """
     try:
         return attempt.get()

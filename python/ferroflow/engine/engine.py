@@ -44,6 +44,17 @@ class RunOptions:
         workflow's own.
     correlation
         An id of the caller's, to find the run by.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.workflow
+    ... def nothing():
+    ...     return None
+    >>> with ff.Engine() as engine:
+    ...     engine.run(nothing, options=ff.RunOptions(correlation="order 7"))
+    ...     [run.workflow for run in engine.list(correlation="order 7")]
+    ['nothing']
     """
 
     priority: Priority = "normal"
