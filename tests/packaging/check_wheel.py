@@ -85,9 +85,11 @@ def check_use(wheel: Path) -> list[str]:
         required = {package["name"] for package in installed} - {"ferroflow", "pip", "setuptools"}
         if len(required) > MOST_PACKAGES:
             problems.append(f"requires {len(required)} packages: {sorted(required)}")
-        for way in ("in memory", "on a file"):
-            if (said := environment.first(way)) != "Lisbon":
-                problems.append(f"runs the README's program {way} and says {said!r}, not 'Lisbon'")
+        problems += [
+            f"runs the README's program {way} and says {said!r}, not 'Lisbon'"
+            for way in ("in memory", "on a file")
+            if (said := environment.first(way)) != "Lisbon"
+        ]
         for left in Path(folder).glob("runs.db*"):
             left.unlink()
         environment.first("killed", code=-signal.SIGKILL)
