@@ -7,6 +7,7 @@ import threading
 import traceback
 import typing
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -135,7 +136,7 @@ class Bodies:
         self._core = core
         self.functions: dict[str, Callable[..., Any]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, asyncio.Task[bytes | Failed]] = {}
 
     def execute(self, job: _core.Job) -> bytes | Failed:
         """Run a synchronous body in this thread."""
@@ -173,23 +174,27 @@ class Bodies:
 
     def _begin(self, job: _core.Job) -> None:
         assert self._loop is not None
-        body: Coroutine[Any, Any, None] = self._await(job)
-        self._running[job.token] = self._loop.create_task(body)
+        body: Coroutine[Any, Any, bytes | Failed] = self._await(job)
+        running = self._running[job.token] = self._loop.create_task(body)
+        running.add_done_callback(partial(self._ended, job))
 
-    async def _await(self, job: _core.Job) -> None:
+    async def _await(self, job: _core.Job) -> bytes | Failed:
         from asyncio import CancelledError
 
-        outcome: bytes | Failed
         try:
             *args, kwargs = decode(job.arguments)
             attempt.set(Context(self._core, job))
-            outcome = pack(await self.functions[job.task](*args, **kwargs))
+            return pack(await self.functions[job.task](*args, **kwargs))
         except CancelledError:
-            outcome = "CANCELLED", "the attempt was cancelled", "", False
+            raise
         except BaseException as error:
-            outcome = failure(error)
-        self._running.pop(job.token, None)
-        self._core.finish(job, outcome)
+            return failure(error)
+
+    def _ended(self, job: _core.Job, task: asyncio.Task[bytes | Failed]) -> None:
+        del self._running[job.token]
+        # One that is cancelled before its first step never gets to say so itself.
+        cancelled = "CANCELLED", "the attempt was cancelled", "", False
+        self._core.finish(job, cancelled if task.cancelled() else task.result())
 
     def _cancel(self, tokens: list[int]) -> None:
         assert self._loop is not None
@@ -204,4 +209,4 @@ class Bodies:
         import asyncio
 
         while self._running:
-            await asyncio.wait(list(self._running.values()))
+            await asyncio.gather(*self._running.values(), return_exceptions=True)
