@@ -433,6 +433,6 @@ def test_an_async_body_that_is_cancelled_before_it_begins_is_over() -> None:
     with ff.Engine(async_limit=2) as engine:
         for _ in range(3):  # a body that never ended would keep its place
             begun.clear()
-            with pytest.raises(ff.RunFailed, match="TRIPPED|as told"):
+            with pytest.raises(ff.RunFailed, match="as told"):
                 engine.run(flow)
         assert engine.start(diamond, 1).result(10) == {"sum": 8, "parts": [4, 4]}
