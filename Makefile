@@ -75,7 +75,7 @@ test-python: setup ## Test the Python package
 
 .PHONY: test-wheel
 test-wheel: wheel ## Install the release wheel into an empty environment and run it there
-	$(BIN)/python tests/packaging/check_wheel.py dist/ferroflow-*.whl
+	$(BIN)/python -m tests.packaging.check_wheel dist/ferroflow-*.whl
 
 .PHONY: nightly
 nightly: setup ## Run the long soaks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,37 @@ def one_step(value: int) -> int:
     return pass_on(value)
 
 
+@ff.workflow
+def each_item(items: list[int]) -> Any:
+    return ff.each(items, pass_on)
+
+
+@ff.workflow
+def waiting_in_the_middle(items: list[int]) -> Any:
+    done = ff.each(items, pass_on)
+    return pass_on.options(after=[done, ff.signal("go")])(0)
+
+
+def together(engine: ff.Engine, runs: int) -> None:
+    """Start so many runs of one step, and wait for them all."""
+    handles = [engine.start(one_step, number) for number in range(runs)]
+    for handle in handles:
+        handle.result()
+
+
+def half_done(engine: ff.Engine, steps: int) -> str:
+    """Leave a run that has so many finished steps and waits for a signal; return its id."""
+    handle = engine.start(waiting_in_the_middle, [*range(steps)])
+    while sum(step.state == "completed" for step in handle.steps()) <= steps:
+        time.sleep(0.05)
+    return handle.id
+
+
+def resident() -> int:
+    """The resident memory of this process, in bytes."""
+    return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) * 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", choices=["memory", "strict", "chain", "runs"], required=True)
@@ -67,9 +99,7 @@ def main() -> None:
             if args.work == "runs":
 
                 def work() -> None:
-                    handles = [engine.start(one_step, number) for number in range(args.steps)]
-                    for handle in handles:
-                        handle.result()
+                    together(engine, args.steps)
 
             else:
                 flow = (chain if args.work == "chain" else layers)(args.steps)

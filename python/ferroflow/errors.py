@@ -18,13 +18,13 @@
     ├── EngineBusy               the engine has as many runs as it may have
     ├── EngineClosed             the engine was closed
     ├── QueryRefused             SQL that fails, or would do more than read
-    └── StorageError             the database can't be used
-        ├── ForeignDatabase      it is no ferroflow database
-        ├── NewerDatabase        a newer ferroflow wrote it
-        ├── CorruptDatabase      bytes in it were changed
-        ├── MissingTail          its end is missing
-        └── DatabaseInUse        another engine has it open
-    Fail                         raised by a task: this step failed, with a code
+    ├── StorageError             the database can't be used
+    │   ├── ForeignDatabase      it is no ferroflow database
+    │   ├── NewerDatabase        a newer ferroflow wrote it
+    │   ├── CorruptDatabase      bytes in it were changed
+    │   ├── MissingTail          its end is missing
+    │   └── DatabaseInUse        another engine has it open
+    └── Fail                     raised by a task: this step failed, with a code
     Cancelled (BaseException)    raised in a task whose attempt no longer counts
 """
 

@@ -408,3 +408,31 @@ def test_async_with() -> None:
             return await engine.arun(diamond, 1)
 
     assert asyncio.run(main())["sum"] == 8
+
+
+def test_an_async_body_that_is_cancelled_before_it_begins_is_over() -> None:
+    begun = threading.Event()
+
+    @ff.task(name="t.stall")
+    async def stall() -> None:
+        begun.set()
+        while not ff.current().cancelled():  # holds up the loop: no other body can begin
+            time.sleep(0.001)
+        time.sleep(0.02)  # the cancellation reaches the loop while it is held up
+
+    @ff.task(name="t.trip")
+    def trip() -> None:
+        begun.wait(5)
+        time.sleep(0.01)  # the other body reaches the loop
+        raise ff.Fail("TRIPPED", "as told")
+
+    @ff.workflow
+    def flow() -> Any:
+        return [stall(), adouble(1), trip()]
+
+    with ff.Engine(async_limit=2) as engine:
+        for _ in range(3):  # a body that never ended would keep its place
+            begun.clear()
+            with pytest.raises(ff.RunFailed, match="as told"):
+                engine.run(flow)
+        assert engine.start(diamond, 1).result(10) == {"sum": 8, "parts": [4, 4]}

@@ -1,4 +1,4 @@
-"""Installs the release wheel into an empty environment and runs a first workflow there.
+"""Installs the release wheel into an empty environment and uses it there as a newcomer does.
 
 A program and no test module: it needs the wheel that `make wheel` builds, and must not see the
 checkout that the test suite runs in.
@@ -7,7 +7,10 @@ checkout that the test suite runs in.
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -15,10 +18,16 @@ import venv
 import zipfile
 from pathlib import Path
 
+from tests.packaging import readme
+
+ROOT = Path(__file__).parents[2]
 FIRST_WORKFLOW = Path(__file__).with_name("first_workflow.py")
 NEEDED = ("ferroflow/py.typed", "ferroflow/_core.pyi", "licenses/LICENSE")
 EXTENSION = "ferroflow/_core.abi3.so"
 LARGEST = 40 * 1024 * 1024
+MOST_PACKAGES = 6
+LONGEST_IMPORT = 100
+"""Milliseconds of processor time, which other programs do not prolong."""
 
 
 def check_contents(wheel: Path) -> list[str]:
@@ -36,19 +45,68 @@ def check_contents(wheel: Path) -> list[str]:
     return problems
 
 
-def run_in_empty_environment(wheel: Path) -> None:
-    """Install the wheel alone and run the workflow, away from the checkout and its variables."""
-    surroundings = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_"))}
+class Environment:
+    """A virtual environment with nothing in it but the wheel and what that requires."""
+
+    def __init__(self, folder: Path, wheel: Path) -> None:
+        self.folder = folder
+        self.binaries = folder / "env" / "bin"
+        self.program = folder / "program.py"
+        self.program.write_text(readme.programs()[0], encoding="utf-8")
+        # Away from the checkout and its variables.
+        self.surroundings = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_"))
+        }
+        venv.create(folder / "env", with_pip=True)
+        self.run("python", "-m", "pip", "install", "--quiet", wheel)
+
+    def run(self, command: str, *arguments: str | Path, code: int = 0) -> str:
+        """Run a command of the environment; return what it says."""
+        done = subprocess.run(
+            [self.binaries / command, *arguments],
+            cwd=self.folder, env=self.surroundings, check=False, timeout=600, capture_output=True, text=True,
+        )  # fmt: skip
+        said = done.stdout + done.stderr
+        if done.returncode != code:
+            raise SystemExit(f"{command} {' '.join(map(str, arguments))}: exit {done.returncode}\n{said}")
+        return said.strip()
+
+    def first(self, way: str, code: int = 0) -> str:
+        """Run the README's program in some way."""
+        return self.run("python", "-I", "-W", "error", FIRST_WORKFLOW, self.program, way, code=code)
+
+
+def check_use(wheel: Path) -> list[str]:
+    """Use the wheel as somebody does who has just installed it; say what is wrong."""
+    problems = []
     with tempfile.TemporaryDirectory(prefix="ferroflow-wheel-") as folder:
-        venv.create(Path(folder) / "env", with_pip=True)
-        binaries = Path(folder) / "env" / "bin"
-
-        def run(*command: str | Path) -> None:
-            subprocess.run(command, cwd=folder, env=surroundings, check=True, timeout=600)
-
-        run(binaries / "python", "-m", "pip", "install", "--quiet", wheel)
-        run(binaries / "python", "-I", "-W", "error", FIRST_WORKFLOW)
-        run(binaries / "ferroflow", "--help")
+        environment = Environment(Path(folder), wheel)
+        installed = json.loads(environment.run("python", "-m", "pip", "list", "--format=json"))
+        required = {package["name"] for package in installed} - {"ferroflow", "pip", "setuptools"}
+        if len(required) > MOST_PACKAGES:
+            problems.append(f"requires {len(required)} packages: {sorted(required)}")
+        problems += [
+            f"runs the README's program {way} and says {said!r}, not 'Lisbon'"
+            for way in ("in memory", "on a file")
+            if (said := environment.first(way)) != "Lisbon"
+        ]
+        for left in Path(folder).glob("runs.db*"):
+            left.unlink()
+        environment.first("killed", code=-signal.SIGKILL)
+        if (said := environment.first("resumed")) != "Lisbon":
+            problems.append(f"resumes the README's program after a kill and says {said!r}, not 'Lisbon'")
+        sample = ROOT / "examples" / "sample.json"
+        said = environment.run("ferroflow", "run", sample, "-i", 'data={"a": "b"}', "--json")
+        if '"total":10' not in said.replace(" ", ""):
+            problems.append(f"runs {sample.name} and says {said!r}")
+        environment.first("absent")
+        if "pip install 'ferroflow[ml]'" not in (said := environment.run("ferroflow", "demo", code=1)):
+            problems.append(f"does not say what the demonstration needs: {said!r}")
+        taken = statistics.median(float(environment.first("imports")) for _ in range(7))
+        if taken > LONGEST_IMPORT:
+            problems.append(f"takes {taken:.0f} ms of processor time to import, more than {LONGEST_IMPORT}")
+        print(f"{wheel.name}: {len(required)} required packages, imported in {taken:.0f} ms")
+    return problems
 
 
 def main() -> int:
@@ -56,12 +114,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("wheel", type=Path)
     wheel = parser.parse_args().wheel.resolve()
-    problems = check_contents(wheel)
+    problems = check_contents(wheel) or check_use(wheel)
     for problem in problems:
         print(f"{wheel.name} {problem}", file=sys.stderr)
     if problems:
         return 1
-    run_in_empty_environment(wheel)
     print(f"{wheel.name}: {wheel.stat().st_size >> 10} KiB, installs and runs")
     return 0
 

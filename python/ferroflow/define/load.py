@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +55,8 @@ def schema() -> dict[str, Any]:
     >>> ff.schema()["title"]
     'ferroflow definition'
     """
+    from importlib import resources
+
     text = resources.files("ferroflow.define").joinpath("definition.schema.json").read_bytes()
     found: dict[str, Any] = msgspec.json.decode(text)
     return found

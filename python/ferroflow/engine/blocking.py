@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import threading
 import warnings
@@ -27,6 +26,8 @@ def asynchronous(
 
     @wraps(method)
     async def form(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        import asyncio
+
         return await asyncio.to_thread(method, self, *args, **kwargs)
 
     form.__name__ = f"a{method.__name__}"
@@ -45,8 +46,11 @@ def may_block(call: str, instead: str) -> None:
             f"{call} blocks the event loop that runs asynchronous tasks; write {instead}, or make "
             "the task a plain function"
         )
+    running = getattr(sys.modules.get("asyncio"), "get_running_loop", None)
+    if running is None:
+        return  # nobody has a loop as long as the module is not there, or not all of it
     try:
-        asyncio.get_running_loop()
+        running()
     except RuntimeError:
         return
     # A notebook has a running loop under every cell.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import threading
 import traceback
 import typing
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +17,8 @@ from ferroflow.engine.context import attempt
 from ferroflow.errors import Cancelled, Fail, InvalidInput
 
 if TYPE_CHECKING:
+    import asyncio
+
     from ferroflow import _core
     from ferroflow.define import Task
 
@@ -135,7 +137,7 @@ class Bodies:
         self._core = core
         self.functions: dict[str, Callable[..., Any]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, asyncio.Task[bytes | Failed]] = {}
 
     def execute(self, job: _core.Job, task: str, arguments: bytes) -> bytes | Failed:
         """Run a synchronous body in this thread."""
@@ -150,6 +152,8 @@ class Bodies:
 
     def serve(self) -> None:
         """Hand asynchronous bodies to an event loop of their own until the engine stops."""
+        import asyncio
+
         loop = asyncio.new_event_loop()
         self._loop = loop
         thread = threading.Thread(target=loop.run_forever, name=LOOP, daemon=True)
@@ -168,21 +172,27 @@ class Bodies:
 
     def _begin(self, job: _core.Job, task: str, arguments: bytes) -> None:
         assert self._loop is not None
-        body: Coroutine[Any, Any, None] = self._await(job, task, arguments)
-        self._running[job.token] = self._loop.create_task(body)
+        body: Coroutine[Any, Any, bytes | Failed] = self._await(job, task, arguments)
+        running = self._running[job.token] = self._loop.create_task(body)
+        running.add_done_callback(partial(self._ended, job))
 
-    async def _await(self, job: _core.Job, task: str, arguments: bytes) -> None:
-        outcome: bytes | Failed
+    async def _await(self, job: _core.Job, task: str, arguments: bytes) -> bytes | Failed:
+        from asyncio import CancelledError
+
         try:
             *args, kwargs = decode(arguments)
             attempt.set((job, arguments))
-            outcome = pack(await self.functions[task](*args, **kwargs))
-        except asyncio.CancelledError:
-            outcome = "CANCELLED", "the attempt was cancelled", "", False
+            return pack(await self.functions[task](*args, **kwargs))
+        except CancelledError:
+            raise
         except BaseException as error:
-            outcome = failure(error)
-        self._running.pop(job.token, None)
-        job.finish(outcome)
+            return failure(error)
+
+    def _ended(self, job: _core.Job, task: asyncio.Task[bytes | Failed]) -> None:
+        del self._running[job.token]
+        # One that is cancelled before its first step never gets to say so itself.
+        cancelled = "CANCELLED", "the attempt was cancelled", "", False
+        job.finish(cancelled if task.cancelled() else task.result())
 
     def _cancel(self, tokens: list[int]) -> None:
         assert self._loop is not None
@@ -200,5 +210,7 @@ class Bodies:
                 self._loop.call_soon_threadsafe(self._stop, token)
 
     async def _drain(self) -> None:
+        import asyncio
+
         while self._running:
-            await asyncio.wait(list(self._running.values()))
+            await asyncio.gather(*self._running.values(), return_exceptions=True)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextlib
-import logging
 import os
-import platform
 import threading
 import time
 import weakref
@@ -28,14 +25,13 @@ from ferroflow.engine.blocking import asynchronous, may_block
 from ferroflow.engine.bodies import Bodies, prepare
 from ferroflow.engine.handle import Handle
 from ferroflow.engine.listening import Ends, Event, Subscription
+from ferroflow.engine.logs import log, tells_changes
 from ferroflow.errors import DefinitionError, FerroflowError, TaskNotFound
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 PRIORITIES: Sequence[str] = ("critical", "high", "normal", "low", "background")
-
-log = logging.getLogger("ferroflow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +205,7 @@ class Engine:
             max_runs,
             _limit(run_timeout),
             _limit(step_timeout),
-            node or platform.node(),
+            node or os.uname().nodename,
         )
         self.workers = threads
         self.unresumed: dict[str, FerroflowError] = {}
@@ -230,7 +226,7 @@ class Engine:
         for thread in self._threads:
             thread.start()
         _open.add(self)
-        if log.isEnabledFor(logging.INFO):
+        if tells_changes():
             self.subscribe(_log_change)
         if resume and self.path is not None:
             self.resume(None if resume is True else resume)
@@ -246,11 +242,13 @@ class Engine:
         ...     engine.workers
         10
         """
-        if not log.handlers:
+        import logging
+
+        if not log().handlers:
             console = logging.StreamHandler()
             console.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-            log.addHandler(console)
-        log.setLevel(logging.INFO)
+            log().addHandler(console)
+        log().setLevel(logging.INFO)
         return cls(workers=workers, capacity={"cpu": workers})
 
     @property
@@ -316,7 +314,7 @@ class Engine:
                 self._bodies.abandon()
                 if not _joined(threads, time.monotonic() + 1.0):
                     left = ", ".join(thread.name for thread in threads if thread.is_alive())
-                    log.warning("closed %r although bodies do not stop: %s", self, left)
+                    log().warning("closed %r although bodies do not stop: %s", self, left)
             core.join()
             _open.discard(self)
             return core.remaining()
@@ -403,6 +401,8 @@ class Engine:
         **inputs: Any,
     ) -> Handle[R]:
         """Like `start`, for `await`."""
+        import asyncio
+
         return await asyncio.to_thread(self.start, workflow, *args, options=options, **inputs)
 
     async def arun(
@@ -510,7 +510,7 @@ class Engine:
         self.unresumed = {run: why for run, why in self.unresumed.items() if run not in going}
         for run, why in failed.items():
             self.unresumed[run] = why
-            log.error("run %s is not resumed: %s", run, why)
+            log().error("run %s is not resumed: %s", run, why)
         if failed and wanted is not None:
             raise next(iter(failed.values()))
         return [run for run in going if run not in failed]
@@ -664,7 +664,7 @@ def _limit(duration: Duration | None) -> int | None:
 
 def _log_change(event: Event) -> None:
     if event.kind == "RunCreated" or event.was is not None:
-        log.info("%s %s is %s", event.workflow, event.run, event.state)
+        log().info("%s %s is %s", event.workflow, event.run, event.state)
 
 
 def _physical_memory() -> float:

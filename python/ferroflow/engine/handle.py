@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
@@ -105,6 +104,8 @@ class Handle(Generic[T_co]):
 
     async def aresult(self, timeout: float | None = None) -> T_co:
         """Like `result`, for `await`. However many runs are awaited, no thread waits for each."""
+        import asyncio
+
         ends = self._engine._listening()
         ended = ends.expect(self.id)
         try:

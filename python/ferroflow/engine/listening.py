@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -11,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ferroflow.engine import records
+from ferroflow.engine.logs import log
 from ferroflow.engine.states import RunState
 from ferroflow.errors import EngineClosed
 
 if TYPE_CHECKING:
-    from ferroflow import _core
+    import asyncio
 
-log = logging.getLogger("ferroflow")
+    from ferroflow import _core
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,10 +53,25 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 class Subscription:
     """Calls a function with what happens, in order, each event once, until it is closed.
 
+    `Engine.subscribe` makes one.
+
     Attributes
     ----------
     failures : int
         How often the function has raised; it is called with the next event all the same.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> @ff.workflow
+    ... def nothing() -> None: ...
+    >>> ended = []
+    >>> with ff.Engine() as engine:
+    ...     subscription = engine.subscribe(lambda event: ended.append(event.run), kinds=["RunCompleted"])
+    ...     run = engine.start(nothing).id
+    >>> subscription.close()
+    >>> ended == [run], subscription.failures
+    (True, 0)
     """
 
     def __init__(
@@ -105,7 +119,7 @@ class Subscription:
             self._callback(event)
         except Exception:
             self.failures += 1
-            log.exception("a subscriber raised on %s of run %s", event.kind, event.run)
+            log().exception("a subscriber raised on %s of run %s", event.kind, event.run)
 
 
 def unpacked(packed: bytes) -> Iterable[Event]:
@@ -140,6 +154,8 @@ class Ends:
 
     def expect(self, run: str) -> asyncio.Event:
         """Return an event of the running loop that is set once the run has ended."""
+        import asyncio
+
         waiter = asyncio.get_running_loop(), asyncio.Event()
         with self._lock:
             if self._over:

@@ -24,6 +24,9 @@ pub struct SqliteStore {
     head_file: HeadFile,
     writer: Writer,
     inbox_version: i64,
+    /// Blobs whose files and names this writer has synced, and the folders of theirs.
+    kept: HashSet<[u8; 32]>,
+    folders: HashSet<u8>,
     /// Held as long as the store lives; the system drops it with the process.
     lock: Owned<File>,
 }
@@ -67,7 +70,19 @@ impl SqliteStore {
         head_file.write(commits, &head, writer);
         let path = path.to_owned();
         let (connection, lock) = (Owned::new(connection), Owned::new(lock));
-        Ok(Self { path, connection, epoch, commits, head, head_file, writer, inbox_version: -1, lock })
+        Ok(Self {
+            path,
+            connection,
+            epoch,
+            commits,
+            head,
+            head_file,
+            writer,
+            inbox_version: -1,
+            kept: HashSet::new(),
+            folders: HashSet::new(),
+            lock,
+        })
     }
 
     /// The descriptor of the lock file. A child of a fork closes its copy, or the lock would outlive
@@ -231,21 +246,29 @@ impl Store for SqliteStore {
     }
 
     fn put_blob(&mut self, hash: &[u8; 32], bytes: &[u8]) -> Result<(), StoreError> {
-        let file = blob_file(&self.blobs(), hash);
-        if file.exists() {
+        if self.kept.contains(hash) {
             return Ok(());
         }
+        let file = blob_file(&self.blobs(), hash);
         let folder = file.parent().expect("in a folder");
-        std::fs::create_dir_all(folder).map_err(io(&file))?;
-        let draft = file.with_extension("new");
-        let mut out = File::create(&draft).map_err(io(&draft))?;
-        out.write_all(bytes).and_then(|()| out.sync_all()).map_err(io(&draft))?;
-        std::fs::rename(&draft, &file).map_err(io(&file))?;
-        for folder in [folder, &self.blobs(), self.path.parent().unwrap_or(Path::new("."))] {
-            // The name has to be on disk too.
-            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-            File::open(folder).and_then(|it| it.sync_all()).map_err(io(folder))?;
+        if !file.exists() {
+            std::fs::create_dir_all(folder).map_err(io(&file))?;
+            let draft = file.with_extension("new");
+            let mut out = File::create(&draft).map_err(io(&draft))?;
+            out.write_all(bytes).and_then(|()| out.sync_all()).map_err(io(&draft))?;
+            std::fs::rename(&draft, &file).map_err(io(&file))?;
         }
+        // The names have to be on disk too, also where an engine that died left them unsynced.
+        let sync = |folder: &Path| {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            File::open(folder).and_then(|it| it.sync_all()).map_err(io(folder))
+        };
+        sync(folder)?;
+        if self.folders.insert(hash[0]) {
+            sync(&self.blobs())?;
+            sync(self.path.parent().unwrap_or(Path::new(".")))?;
+        }
+        self.kept.insert(*hash);
         Ok(())
     }
 
