@@ -37,6 +37,14 @@ def fails():
 @ff.workflow
 def waits():
     return ff.signal("go")
+
+@ff.task
+def keyed() -> dict:
+    return {None: {True: [1, 2]}}
+
+@ff.workflow
+def odd():
+    return keyed()
 """
 
 
@@ -100,6 +108,12 @@ def test_a_failed_run_is_one_json_value(folder: Path) -> None:
     assert (error["kind"], error["code"], error["step"]) == ("RunFailed", "EXECUTION_FAILED", "bad")
     assert "as told" in error["message"]
     assert "Traceback" in error["details"]
+
+
+def test_keys_that_json_does_not_have_are_shown_as_text(folder: Path) -> None:
+    ended = answer(folder, "run", "mine.py:odd")
+    assert ended["result"] == {"None": {"True": [1, 2]}}
+    assert answer(folder, "show", ended["run"], "--values", "--events")["result"] == ended["result"]
 
 
 def test_a_waiting_run_is_resumed_signalled_and_cancelled(folder: Path) -> None:
@@ -183,7 +197,7 @@ def test_what_is_wrong_with_a_target_or_its_inputs_is_said(folder: Path) -> None
     (folder / "json.py").write_text("from mine import twice\n")
     (folder / "list.json").write_text("[1]")
     for target, said in {
-        "mine.py": "mine.py:fails, mine.py:twice, mine.py:waits",
+        "mine.py": "mine.py:fails, mine.py:odd, mine.py:twice, mine.py:waits",
         "mine:nope": "no workflow 'nope'",
         "empty.py": "has no workflow",
         "absent.py": "there is no file absent.py",

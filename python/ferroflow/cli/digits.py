@@ -156,7 +156,7 @@ def run(*, crash: bool, db: Path | None, die_after: int | None, workers: int | N
             handle = engine.start(digits)
             if die_after is not None:
                 threading.Thread(target=_die, args=(handle, die_after), daemon=True).start()
-            follow(handle)
+            follow(handle, "started")
             _print(handle, engine)
 
 
@@ -201,7 +201,7 @@ def _crash(workers: int | None) -> None:
             click.echo("3. This process opens the same database and resumes the run.\n")
             engine.resume()
             handle = engine.handle(run)
-            follow(handle)
+            follow(handle, "goes on")
             _print(handle, engine)
         again = log.read_text().splitlines()[len(before) :]
         twice = set(again) & {_fold(path) for path in done}

@@ -70,7 +70,21 @@ class Group(click.Group):
 
 def say(value: object) -> None:
     """Print one JSON value."""
-    click.echo(msgspec.json.encode(value).decode())
+    click.echo(encoded(value).decode())
+
+
+def encoded(value: object) -> bytes:
+    """Return a value as JSON; what JSON has no keys for is shown as text."""
+    try:
+        return msgspec.json.encode(value)
+    except TypeError:
+        return msgspec.json.encode(_textual(msgspec.to_builtins(value, builtin_types=(bytes,))))
+
+
+def _textual(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else repr(key): _textual(it) for key, it in value.items()}
+    return [_textual(it) for it in value] if isinstance(value, list | tuple) else value
 
 
 def described(error: BaseException) -> dict[str, Any]:

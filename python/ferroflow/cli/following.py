@@ -13,12 +13,15 @@ from ferroflow.engine import Handle, Progress
 from ferroflow.errors import FerroflowError
 
 
-def follow(handle: Handle[Any]) -> None:
-    """Show how far a run is until it ends: a bar on a terminal, plain lines elsewhere."""
+def follow(handle: Handle[Any], begins: str) -> None:
+    """Show how far a run is until it ends: a bar on a terminal, plain lines elsewhere.
+
+    `begins` is what is said of it first: that it has started, or goes on.
+    """
     if sys.stderr.isatty():
         _bar(handle)
     else:
-        _lines(handle)
+        _lines(handle, begins)
 
 
 def _bar(handle: Handle[Any]) -> None:
@@ -43,9 +46,8 @@ def _bar(handle: Handle[Any]) -> None:
             )
 
 
-def _lines(handle: Handle[Any]) -> None:
-    goes = "goes on" if handle.progress(running=0).ended else "started"
-    click.echo(f"run {handle.id} {goes}", err=True)
+def _lines(handle: Handle[Any], begins: str) -> None:
+    click.echo(f"run {handle.id} {begins}", err=True)
     left, said, pause = Left(), -1, 0.5
     while not _ended(handle, pause):
         far = handle.progress(running=3)

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from ferroflow import _core
-from ferroflow.cli.ending import say
+from ferroflow.cli.ending import encoded, say
 from ferroflow.cli.finding import clock, find, micros
 from ferroflow.cli.tree import tree
 from ferroflow.engine import records
@@ -166,7 +166,7 @@ def _head(view: records.RunView, *, values: bool) -> None:
     line("steps", ", ".join(f"{count} {state}" for state, count in counts.most_common()) or "none yet")
     if values:
         for name in ("input", "variables", "result"):
-            line(name, msgspec.json.encode(getattr(view, name)).decode())
+            line(name, encoded(getattr(view, name)).decode())
 
 
 def _steps(view: records.RunView, most: int) -> None:
@@ -213,7 +213,7 @@ def _events(log: list[dict[str, Any]]) -> None:
         click.echo(f"… {log[0]['sequence'] - 1} earlier events")
     for event in log:
         fields = {key: it for key, it in event.items() if key not in ("sequence", "at", "kind")}
-        text = " ".join(f"{key}={msgspec.json.encode(it).decode()[:120]}" for key, it in fields.items())
+        text = " ".join(f"{key}={encoded(it).decode()[:120]}" for key, it in fields.items())
         click.echo(f"{event['sequence']:>6}  {clock(event['at'])}  {event['kind']}  {text}".rstrip())
 
 

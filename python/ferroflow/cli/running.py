@@ -17,7 +17,7 @@ import click
 import msgspec
 
 from ferroflow import _core
-from ferroflow.cli.ending import Interrupted, described, say
+from ferroflow.cli.ending import Interrupted, described, encoded, say
 from ferroflow.cli.finding import find
 from ferroflow.cli.following import follow
 from ferroflow.define import Priority, Workflow, load
@@ -143,7 +143,7 @@ def run(
         handle = engine.start(found, options=options, **inputs)
         with _resumable(handle, target, db):
             if not as_json:
-                follow(handle)
+                follow(handle, "started")
             answer, error = _ended(handle)
     _report([answer], error, as_json=as_json, whole=answer)
 
@@ -171,7 +171,7 @@ def resume(
                 handle.resume()
             with _resumable(handle, target, db):
                 if not as_json:
-                    follow(handle)
+                    follow(handle, "goes on")
                 answer, error = _ended(handle)
             answers.append(answer)
             first = first or error
@@ -225,7 +225,7 @@ def _report(
     for answer in answers:
         if "result" in answer:
             click.echo(f"run {answer['run']} completed", err=True)
-            click.echo(msgspec.json.format(msgspec.json.encode(answer["result"]), indent=2).decode())
+            click.echo(msgspec.json.format(encoded(answer["result"]), indent=2).decode())
         elif error is None or answer["run"] != getattr(error, "run", None):
             click.echo(f"run {answer['run']} {answer['state']}: {answer['error']['message']}", err=True)
     if error is not None:
