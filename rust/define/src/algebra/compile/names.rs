@@ -81,7 +81,22 @@ impl<'t> Compiler<'t> {
                 }
             } else if !crossed {
                 let source = match (&open.binder, root) {
-                    (Binder::Workflow(_), "input") => Some(Source::Input { up }),
+                    (Binder::Workflow(name, known), "input") => {
+                        if let Some(member) = member
+                            && !known.contains(member)
+                            && !known.contains("")
+                        {
+                            let message = format!(
+                                "{:?} refers to an input {member:?}, which workflow {name:?} has not",
+                                expr.source()
+                            );
+                            let mut names: Vec<&str> = known.iter().copied().collect();
+                            names.sort_unstable();
+                            let help = format!("declare the input, or use one of: {}", names.join(", "));
+                            self.problems.push(Problem::new("unknown-reference", place, message, help));
+                        }
+                        Some(Source::Input { up })
+                    }
                     (Binder::Error, "error") => Some(Source::Error { up }),
                     (Binder::Item(name), _) if root == *name => Some(Source::Item { up }),
                     (Binder::Item(name), _) if root.strip_suffix("_index") == Some(name) => {
@@ -98,7 +113,7 @@ impl<'t> Compiler<'t> {
                 }
             }
             // A sub-workflow sees its own inputs only.
-            crossed |= matches!(open.binder, Binder::Workflow(_));
+            crossed |= matches!(open.binder, Binder::Workflow(..));
         }
         let (message, help) = match (root, member) {
             ("steps", Some(id)) => (
