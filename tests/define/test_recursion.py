@@ -83,6 +83,24 @@ def test_a_recursive_workflow_can_be_part_of_another() -> None:
         assert engine.run(both, [3, 1, 2]) == {"up": [1, 2, 3], "twice": [[1, 2], [3, 4]]}
 
 
+def test_a_tree_is_gone_through() -> None:
+    @ff.workflow(name="r.leaves", max_depth=5)
+    def leaves(tree: Any) -> Any:
+        below = ff.expr("tree.children", tree=tree)
+        has_below = ff.expr("has(tree.children)", tree=tree)
+        return ff.choose([(has_below, lambda: ff.each(below, leaves))], lambda: tree["name"])
+
+    tree = {
+        "children": [
+            {"name": "a"},
+            {"children": [{"name": "b"}, {"children": [{"name": "c"}]}, {"children": []}]},
+            {"name": "d"},
+        ]
+    }
+    with ff.Engine() as engine:
+        assert engine.run(leaves, tree) == ["a", ["b", ["c"], []], "d"]
+
+
 def test_two_workflows_that_call_each_other() -> None:
     @ff.workflow(name="r.even", max_depth=20)
     def even(n: int) -> Any:
