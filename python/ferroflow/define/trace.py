@@ -74,7 +74,7 @@ class Block:
         while at is not None:
             if at.binds:
                 names.add(at.binds)
-            at = at.parent
+            at = None if at.workflow else at.parent
         return names
 
 

@@ -1,5 +1,7 @@
 //! What names mean: bindings and expressions resolved from where they stand, with the order they make.
 
+use rustc_hash::FxHashSet;
+
 use super::{Bind, Binder, Compiler, Source};
 use crate::algebra::term::Binding;
 use crate::expr::{Expr, Path};
@@ -86,14 +88,7 @@ impl<'t> Compiler<'t> {
                             && !known.contains(member)
                             && !known.contains("")
                         {
-                            let message = format!(
-                                "{:?} refers to an input {member:?}, which workflow {name:?} has not",
-                                expr.source()
-                            );
-                            let mut names: Vec<&str> = known.iter().copied().collect();
-                            names.sort_unstable();
-                            let help = format!("declare the input, or use one of: {}", names.join(", "));
-                            self.problems.push(Problem::new("unknown-reference", place, message, help));
+                            self.problems.push(no_input(expr, member, name, known, place));
                         }
                         Some(Source::Input { up })
                     }
@@ -136,4 +131,16 @@ impl<'t> Compiler<'t> {
         self.problems.push(Problem::new("unknown-reference", place, message, help));
         None
     }
+}
+
+fn no_input(expr: &Expr, input: &str, workflow: &str, known: &FxHashSet<&str>, place: &str) -> Problem {
+    let message =
+        format!("{:?} refers to an input {input:?}, which workflow {workflow:?} has not", expr.source());
+    let mut names: Vec<&str> = known.iter().copied().collect();
+    names.sort_unstable();
+    let help = match names[..] {
+        [] => "declare the input; the workflow has none".to_owned(),
+        _ => format!("declare the input, or use one of: {}", names.join(", ")),
+    };
+    Problem::new("unknown-reference", place, message, help)
 }
