@@ -34,6 +34,8 @@ class Block:
         self.workflow = workflow
         # Whether it calls a workflow that is being traced round it, so that it means nothing elsewhere.
         self.leans = False
+        # The workflows that are called in it, at any depth.
+        self.calls: set[object] = set()
         self.terms: list[Json] = []
         self.ids: set[str] = set()
         # The next number to try for a name, so that ten thousand steps of a task stay cheap.
