@@ -73,6 +73,24 @@ def test_a_ref_can_not_leave_its_construct() -> None:
         _ = flow.definition
 
 
+def test_a_definition_does_not_depend_on_where_it_was_first_traced() -> None:
+    def inner() -> ff.Workflow[[list[str]], Any]:
+        @ff.workflow(name="inner")
+        def inner(paths: list[str]) -> Any:
+            return ff.each(paths, load)
+
+        return inner
+
+    within, alone = inner(), inner()
+
+    @ff.workflow
+    def outer(folders: list[list[str]]) -> Any:
+        return ff.each(folders, within)
+
+    _ = outer.definition
+    assert within.definition == alone.definition
+
+
 def test_a_workflow_is_not_called_like_a_function() -> None:
     @ff.workflow
     def flow() -> Any:

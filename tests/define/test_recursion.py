@@ -83,7 +83,25 @@ def test_a_recursive_workflow_can_be_part_of_another() -> None:
         assert engine.run(both, [3, 1, 2]) == {"up": [1, 2, 3], "twice": [[1, 2], [3, 4]]}
 
 
-def test_two_workflows_that_call_each_other() -> None:
+def test_a_tree_is_gone_through() -> None:
+    @ff.workflow(name="r.leaves", max_depth=5)
+    def leaves(tree: Any) -> Any:
+        below = ff.expr("tree.children", tree=tree)
+        has_below = ff.expr("has(tree.children)", tree=tree)
+        return ff.choose([(has_below, lambda: ff.each(below, leaves))], lambda: tree["name"])
+
+    tree = {
+        "children": [
+            {"name": "a"},
+            {"children": [{"name": "b"}, {"children": [{"name": "c"}]}, {"children": []}]},
+            {"name": "d"},
+        ]
+    }
+    with ff.Engine() as engine:
+        assert engine.run(leaves, tree) == ["a", ["b", ["c"], []], "d"]
+
+
+def even_and_odd() -> tuple[ff.Workflow[[int], Any], ff.Workflow[[int], Any]]:
     @ff.workflow(name="r.even", max_depth=20)
     def even(n: int) -> Any:
         return ff.choose([(ff.expr("n > 0", n=n), lambda: odd(ff.expr("n - 1", n=n)))], lambda: True)
@@ -92,9 +110,17 @@ def test_two_workflows_that_call_each_other() -> None:
     def odd(n: int) -> Any:
         return ff.choose([(ff.expr("n > 0", n=n), lambda: even(ff.expr("n - 1", n=n)))], lambda: False)
 
+    return even, odd
+
+
+def test_two_workflows_that_call_each_other() -> None:
+    even, odd = even_and_odd()
     with ff.Engine() as engine:
         assert [engine.run(even, n) for n in (0, 3, 4)] == [True, False, True]
         assert [engine.run(odd, n) for n in (0, 3, 4)] == [False, True, False]
+    other_even, other_odd = even_and_odd()
+    assert other_odd.definition == odd.definition
+    assert other_even.definition == even.definition
 
 
 def test_recursion_without_a_bound_is_refused() -> None:

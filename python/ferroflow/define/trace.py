@@ -34,12 +34,13 @@ class Block:
         self.workflow = workflow
         # Whether it calls a workflow that is being traced round it, so that it means nothing elsewhere.
         self.leans = False
+        # The workflows that are called in it, at any depth.
+        self.calls: set[object] = set()
         self.terms: list[Json] = []
         self.ids: set[str] = set()
         # The next number to try for a name, so that ten thousand steps of a task stay cheap.
         self.numbers: dict[str, int] = {}
         self.used: set[str] = set()
-        self.open = True
 
     def name(self, base: str) -> str:
         """Return an id for a step that none has yet."""
@@ -75,7 +76,7 @@ class Block:
         while at is not None:
             if at.binds:
                 names.add(at.binds)
-            at = at.parent
+            at = None if at.workflow else at.parent
         return names
 
 
@@ -94,7 +95,6 @@ def opened(block: Block) -> Iterator[Block]:
     try:
         yield block
     finally:
-        block.open = False
         _block.reset(reset)
 
 
@@ -106,15 +106,21 @@ def expr(text: str, **names: object) -> Any:
     text
         CEL over `names`, and over `input`, `vars`, `steps` as in a definition.
     **names
-        What names in the text stand for.
+        What names in the text stand for; a name may stand for another expression.
 
     Examples
     --------
     >>> import ferroflow as ff
-    >>> ff.expr("size(rows) > 3", rows=ff.var("rows"))
+    >>> many = ff.expr("size(rows) > 3", rows=ff.var("rows"))
+    >>> many
     <Expr size(vars.rows) > 3>
+    >>> ff.expr("many || n == 0", many=many, n=ff.var("n"))
+    <Expr (size(vars.rows) > 3) || vars.n == 0>
     """
-    refs = tuple(ref for ref in names.values() if isinstance(ref, Ref))
+    refs: list[Ref] = []
+    for value in names.values():
+        if isinstance(value, (Ref, Expr)):
+            refs.extend(value.refs if isinstance(value, Expr) else [value])
     for ref in refs:
         check(ref)
 
@@ -125,10 +131,12 @@ def expr(text: str, **names: object) -> Any:
         value = names[word]
         if isinstance(value, Ref):
             return value._path
+        if isinstance(value, Expr):
+            return f"({value.text})"
         return msgspec.json.encode(value).decode()
 
     pattern = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|[A-Za-z_][A-Za-z0-9_]*"
-    return Expr(re.sub(pattern, replace, text), refs)
+    return Expr(re.sub(pattern, replace, text), tuple(refs))
 
 
 def var(name: str) -> Any:

@@ -75,13 +75,15 @@ class Workflow(Generic[P, R]):
     """
 
     def __init__(
-        self, name: str, version: str, make: Callable[[], tuple[Json, bool]], max_depth: int | None = None
+        self, name: str, version: str, make: Callable[[], Json], max_depth: int | None = None
     ) -> None:
         self.name, self.version = name, version
         self.fn: Callable[P, R] | None = None
         self._make = make
         self._max_depth = max_depth
         self._definition: Json | None = None
+        self._leans = False
+        self._calls: set[object] = set()
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any]) -> Workflow[..., Any]:
@@ -95,7 +97,7 @@ class Workflow(Generic[P, R]):
         """
         kept = dict(definition)
         name, version = str(kept.get("name", "")), str(kept.get("version", "1"))
-        made: Workflow[..., Any] = Workflow(name, version, lambda: (kept, True))
+        made: Workflow[..., Any] = Workflow(name, version, lambda: kept)
         return made
 
     @classmethod
@@ -134,10 +136,13 @@ class Workflow(Generic[P, R]):
     @property
     def definition(self) -> Json:
         """The definition object; the function is traced when it is first needed."""
-        if self._definition is not None:
+        here = tracing()
+        round_ = {block.workflow[0] for block in here.workflows() if block.workflow} if here else set()
+        # One that calls a workflow round here is traced again, as if here were first.
+        if self._definition is not None and not self._calls & round_:
             return self._definition
-        made, whole = self._make()
-        if whole:
+        made = self._make()
+        if not self._leans:
             self._definition = made
         return made
 
@@ -219,6 +224,8 @@ class Workflow(Generic[P, R]):
             )
         unfinished = self._unfinished(here)
         definition = self.definition if unfinished is None else unfinished
+        for block in here.workflows():
+            block.calls |= {self, *self._calls}
         declared = definition.get("inputs", {})
         names = [*declared]
         inputs = self._bound(names, args, kwargs)
@@ -294,8 +301,7 @@ def _trace(
     fn: Callable[..., Any],
     on_error: str,
     timeout: Duration | None,
-) -> tuple[Json, bool]:
-    """Return the definition, and whether it means the same wherever it stands."""
+) -> Json:
     try:
         hints = typing.get_type_hints(fn)
     except Exception:  # an annotation that can't be resolved only means "any"
@@ -323,7 +329,8 @@ def _trace(
         returned = fn(**refs)
         body = finished(root, returned)
     definition.update(body)
-    return definition, not root.leans
+    workflow._leans, workflow._calls = root.leans, root.calls
+    return definition
 
 
 @overload

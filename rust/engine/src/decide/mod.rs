@@ -286,14 +286,8 @@ impl Run {
                 }
             }
             (Answer::Expanded { count, items }, Kind::Each { body, .. }) => {
-                let nodes = self.program.blocks[*body as usize].nodes.len() as u64;
-                if u64::from(self.len()) + u64::from(count) * nodes > u64::from(MAX_STEPS) {
-                    let message = format!("{count} items of {nodes} steps are more than a run may have");
-                    return Ok(What::StepFailed {
-                        step,
-                        token: 0,
-                        error: Failure::new("TOO_MANY_STEPS", message),
-                    });
+                if let Some(error) = self.crowded(*body, count) {
+                    return Ok(What::StepFailed { step, token: 0, error });
                 }
                 What::Expanded { step, count, items }
             }
@@ -307,6 +301,16 @@ impl Run {
             }
             _ => return Err(Refusal::NotAsked(step)),
         })
+    }
+
+    /// Why so many copies of a block can't begin, if they would be too many.
+    fn crowded(&self, block: u32, copies: u32) -> Option<Failure> {
+        let nodes = self.program.blocks[block as usize].nodes.len() as u64;
+        if u64::from(self.len()) + u64::from(copies) * nodes <= u64::from(MAX_STEPS) {
+            return None;
+        }
+        let message = format!("{copies} times {nodes} more steps are more than a run may have");
+        Some(Failure::new("TOO_MANY_STEPS", message))
     }
 
     /// Begins an enclosing workflow once more, unless it would nest too deep.
@@ -326,7 +330,10 @@ impl Run {
         } else if whole > MAX_NESTING {
             format!("calls would nest deeper than {MAX_NESTING} blocks in each other; end them earlier")
         } else {
-            return What::Entered { step, inputs };
+            return match self.crowded(body, 1) {
+                Some(error) => What::StepFailed { step, token: 0, error },
+                None => What::Entered { step, inputs },
+            };
         };
         What::StepFailed { step, token: 0, error: Failure::new("RECURSION_BOUND", message) }
     }

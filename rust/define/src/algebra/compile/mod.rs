@@ -13,7 +13,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use self::program::{Bind, Code, Kind, Node, Program, Source, TaskUse};
 use super::read;
-use super::term::{Binding, Block, Definition, Input, Term};
+use super::term::{Binding, Block, Definition, Term};
 use crate::expr::Expr;
 use crate::graph::Csr;
 use crate::problem::Problem;
@@ -26,22 +26,16 @@ impl Program {
         match Self::compile(&definition) {
             Ok(program) if problems.is_empty() => return Ok((definition, program)),
             Ok(_) => {}
-            Err(mut found) => {
-                // Inputs that could not be read can't be missed.
-                let unread = |it: &Problem| it.place == "inputs" || it.place.starts_with("inputs[");
-                if problems.iter().any(unread) {
-                    found.retain(|it| it.code != "bad-input");
-                }
-                problems.extend(found);
-            }
+            Err(found) => problems.extend(found),
         }
         Err(problems)
     }
 
     /// Compiles a definition, or reports everything that is wrong with it.
     pub fn compile(definition: &Definition) -> Result<Self, Vec<Problem>> {
-        let mut compiler = Compiler { root: &definition.inputs, ..Compiler::default() };
-        compiler.block(&definition.body, None, Binder::Workflow(&definition.name), "");
+        let mut compiler = Compiler::default();
+        let inputs = definition.inputs.iter().map(|input| &*input.name).collect();
+        compiler.block(&definition.body, None, Binder::Workflow(&definition.name, inputs), "");
         if !compiler.problems.is_empty() {
             return Err(compiler.problems);
         }
@@ -72,7 +66,8 @@ impl Program {
 /// The names that a block adds to those of the blocks round it.
 enum Binder<'t> {
     None,
-    Workflow(&'t str),
+    /// The name of a workflow and those of its inputs.
+    Workflow(&'t str, FxHashSet<&'t str>),
     Item(&'t str),
     State(&'t str),
     Error,
@@ -93,8 +88,6 @@ struct Open<'t> {
 struct Compiler<'t> {
     blocks: Vec<Option<Code>>,
     tasks: FxHashMap<Arc<str>, u32>,
-    /// The inputs of the workflow as a whole.
-    root: &'t [Input],
     open: Vec<Open<'t>>,
     problems: Vec<Problem>,
 }
@@ -110,6 +103,9 @@ struct Draft<'t> {
     id: Arc<str>,
     term: Option<&'t Term>,
 }
+
+/// Cycles that are reported of a block.
+const CYCLES: usize = 20;
 
 const RESERVED: [&str; 5] = ["steps", "input", "vars", "error", "result"];
 
@@ -159,15 +155,20 @@ impl<'t> Compiler<'t> {
         let result = self.result(block, &mut nodes, path);
         let mut open = self.open.pop().expect("pushed above");
         let graph = Csr::new(nodes.len(), &mut open.edges);
-        if let Err(cycle) = graph.order() {
+        let mut cycle = graph.order().err();
+        for _ in 0..CYCLES {
+            let Some(found) = cycle else { break };
             let names: Vec<&str> =
-                cycle.iter().chain(cycle.first()).map(|&n| &*nodes[n as usize].id).collect();
+                found.iter().chain(found.first()).map(|&n| &*nodes[n as usize].id).collect();
             self.problems.push(Problem::new(
                 "cyclic-dependency",
                 format!("{path}{}", names[0]),
                 format!("steps wait for each other: {}", names.join(" -> ")),
                 "remove one of these dependencies",
             ));
+            let found: FxHashSet<u32> = found.into_iter().collect();
+            open.edges.retain(|(from, _)| !found.contains(from));
+            cycle = Csr::new(nodes.len(), &mut open.edges).order().err();
         }
         let indegree = graph.indegrees();
         self.blocks[number as usize] = Some(Code { nodes, graph, indegree, result, owner });
@@ -293,7 +294,10 @@ impl<'t> Compiler<'t> {
             },
             Term::Scope { workflow, inputs, body, .. } => Kind::Scope {
                 inputs: self.named(inputs, place),
-                body: self.block(body, Some(owner), Binder::Workflow(workflow), &inside),
+                body: {
+                    let inputs = inputs.iter().map(|(name, _)| &**name).collect();
+                    self.block(body, Some(owner), Binder::Workflow(workflow, inputs), &inside)
+                },
                 max_depth: None,
             },
             Term::Recursion { workflow, inputs, max_depth, .. } => Kind::Scope {
@@ -344,15 +348,17 @@ impl<'t> Compiler<'t> {
 
     /// The block of the nearest enclosing workflow of a name, which a step in it calls again.
     fn enclosing(&mut self, workflow: &str, inputs: &[(String, Binding)], place: &str) -> u32 {
-        let found = self.open.iter().rev().find_map(|open| match open.binder {
+        let found = self.open.iter().rev().find_map(|open| match &open.binder {
             // A name that could not be read may be any.
-            Binder::Workflow(name) if name == workflow || name.is_empty() => Some(open.number),
+            Binder::Workflow(name, known) if *name == workflow || name.is_empty() => {
+                Some((open.number, known))
+            }
             _ => None,
         });
         if workflow.is_empty() {
             return 0;
         }
-        let Some(number) = found else {
+        let Some((number, known)) = found else {
             self.problems.push(Problem::new(
                 "unknown-reference",
                 place,
@@ -361,18 +367,17 @@ impl<'t> Compiler<'t> {
             ));
             return 0;
         };
-        if number == 0 {
-            let given = |input: &Input| inputs.iter().any(|(name, _)| *name == input.name);
-            let missing = self.root.iter().filter(|input| !given(input)).map(|input| &input.name);
-            let known = |name: &String| self.root.iter().any(|input| input.name == *name);
-            let unknown = inputs.iter().map(|(name, _)| name).filter(|name| !known(name));
-            let problem = |verb: &str, name: &String| {
-                let message = format!("{workflow:?} {verb} an input {name:?}");
-                Problem::new("bad-input", place, message, "give each input of the workflow in `with`")
-            };
-            self.problems.extend(missing.map(|name| problem("needs", name)));
-            self.problems.extend(unknown.map(|name| problem("has not", name)));
+        let given: FxHashSet<&str> = inputs.iter().map(|(name, _)| &**name).collect();
+        let mut wrong: Vec<(&str, &str)> = Vec::new();
+        if !known.contains("") {
+            wrong.extend(known.difference(&given).map(|name| (*name, "needs")));
+            wrong.extend(given.difference(known).map(|name| (*name, "has not")));
         }
+        wrong.sort_unstable();
+        self.problems.extend(wrong.into_iter().map(|(name, verb)| {
+            let message = format!("{workflow:?} {verb} an input {name:?}");
+            Problem::new("bad-input", place, message, "give each input of the workflow in `with`")
+        }));
         number
     }
 
@@ -453,7 +458,7 @@ mod tests {
     #[test]
     fn a_recursion_begins_the_nearest_workflow_of_its_name() {
         let again = |name: &str| json!({"workflow": name, "with": {"n": 1}, "max_depth": 3});
-        let inner = json!({"workflow": "inner", "do": {"each": [1], "do": [again("inner"), again("w")]}});
+        let inner = json!({"workflow": "inner", "with": {"n": 0}, "do": {"each": [1], "do": [again("inner"), again("w")]}});
         let program = compile(&json!({"name": "w", "inputs": ["n"], "term": [again("w"), inner]})).unwrap();
         let kinds: Vec<&str> = program.blocks[0].nodes.iter().map(|node| node.kind.name()).collect();
         assert_eq!(kinds, ["recursion", "workflow"]);
@@ -469,5 +474,26 @@ mod tests {
         assert_eq!(flow(lost), [("unknown-reference", "r".to_owned())]);
         let inputs = json!({"workflow": "w", "with": {"m": 1}, "max_depth": 1});
         assert_eq!(flow(inputs), [("bad-input", "w".to_owned()), ("bad-input", "w".to_owned())]);
+    }
+
+    #[test]
+    fn an_input_that_a_workflow_has_not_is_found() {
+        let term = json!([
+            {"task": "a", "args": [{"$": "input.n"}]}, {"task": "b", "args": [{"$": "input.typo + 1"}]},
+            {"workflow": "inner", "with": {"m": 1}, "do": [
+                {"task": "c", "args": [{"$": "[input.m, input.n]"}]}, {"task": "d", "args": [{"$": "input"}]}]},
+        ]);
+        let found = compile(&json!({"name": "w", "inputs": ["n"], "term": term})).unwrap_err();
+        let unknown = |place: &str| ("unknown-reference", place.to_owned());
+        assert_eq!(found, [unknown("b"), unknown("inner/c")]);
+    }
+
+    #[test]
+    fn all_cycles_of_a_block_are_found() {
+        let step = |id: &str, after: &str| json!({"task": "t", "id": id, "after": [after]});
+        let two = [step("a", "b"), step("b", "a"), step("c", "d"), step("d", "c"), step("e", "a")];
+        let found = compile(&json!({"name": "w", "term": {"partial": two}})).unwrap_err();
+        let cycle = |place: &str| ("cyclic-dependency", place.to_owned());
+        assert_eq!(found, [cycle("a"), cycle("c")]);
     }
 }

@@ -1,5 +1,7 @@
 //! What names mean: bindings and expressions resolved from where they stand, with the order they make.
 
+use rustc_hash::FxHashSet;
+
 use super::{Bind, Binder, Compiler, Source};
 use crate::algebra::term::Binding;
 use crate::expr::{Expr, Path};
@@ -81,7 +83,15 @@ impl<'t> Compiler<'t> {
                 }
             } else if !crossed {
                 let source = match (&open.binder, root) {
-                    (Binder::Workflow(_), "input") => Some(Source::Input { up }),
+                    (Binder::Workflow(name, known), "input") => {
+                        if let Some(member) = member
+                            && !known.contains(member)
+                            && !known.contains("")
+                        {
+                            self.problems.push(no_input(expr, member, name, known, place));
+                        }
+                        Some(Source::Input { up })
+                    }
                     (Binder::Error, "error") => Some(Source::Error { up }),
                     (Binder::Item(name), _) if root == *name => Some(Source::Item { up }),
                     (Binder::Item(name), _) if root.strip_suffix("_index") == Some(name) => {
@@ -98,7 +108,7 @@ impl<'t> Compiler<'t> {
                 }
             }
             // A sub-workflow sees its own inputs only.
-            crossed |= matches!(open.binder, Binder::Workflow(_));
+            crossed |= matches!(open.binder, Binder::Workflow(..));
         }
         let (message, help) = match (root, member) {
             ("steps", Some(id)) => (
@@ -121,4 +131,16 @@ impl<'t> Compiler<'t> {
         self.problems.push(Problem::new("unknown-reference", place, message, help));
         None
     }
+}
+
+fn no_input(expr: &Expr, input: &str, workflow: &str, known: &FxHashSet<&str>, place: &str) -> Problem {
+    let message =
+        format!("{:?} refers to an input {input:?}, which workflow {workflow:?} has not", expr.source());
+    let mut names: Vec<&str> = known.iter().copied().collect();
+    names.sort_unstable();
+    let help = match names[..] {
+        [] => "declare the input; the workflow has none".to_owned(),
+        _ => format!("declare the input, or use one of: {}", names.join(", ")),
+    };
+    Problem::new("unknown-reference", place, message, help)
 }

@@ -218,7 +218,8 @@ fn steps_read(expr: &Expr) -> Vec<(usize, usize, &str)> {
     found
 }
 
-/// The references `steps.ID` and `steps["ID"]` in a text: (start, end, id).
+/// The references `steps.ID` and `steps["ID"]` in a text: (start, end, id). None where the text has
+/// comments, raw or threefold quotes.
 fn steps_in(source: &str) -> Vec<(usize, usize, &str)> {
     let bytes = source.as_bytes();
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -228,7 +229,14 @@ fn steps_in(source: &str) -> Vec<(usize, usize, &str)> {
             (Some(_), b'\\') => at += 1,
             (Some(end), byte) if byte == end => quote = None,
             (Some(_), _) => {}
-            (None, byte @ (b'"' | b'\'')) => quote = Some(byte),
+            (None, b'/') if bytes.get(at + 1) == Some(&b'/') => return Vec::new(),
+            (None, byte @ (b'"' | b'\'')) => {
+                let raw = at > 0 && matches!(bytes[at - 1], b'r' | b'R');
+                if raw || bytes[at..].starts_with(&[byte; 3]) {
+                    return Vec::new();
+                }
+                quote = Some(byte);
+            }
             (None, b's') if source[at..].starts_with("steps") => {
                 let before = at.checked_sub(1).map(|it| bytes[it]);
                 let after = at + 5;

@@ -2,15 +2,19 @@
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 
 use super::*;
+use crate::algebra::compile::{Kind, Program};
 
 mod traces;
 
 use self::traces::{Small, small};
 
 fn definition(term: &Json) -> Definition {
-    let bytes = rmp_serde::to_vec_named(&json!({"name": "w", "term": term, "result": null})).unwrap();
+    let bytes =
+        rmp_serde::to_vec_named(&json!({"name": "w", "inputs": ["c0", "c1"], "term": term, "result": null}))
+            .unwrap();
     Definition::read(&bytes).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
@@ -130,6 +134,20 @@ fn parts_that_are_alike_keep_their_order_in_the_normal_form() {
     }
 }
 
+#[test]
+fn what_a_text_says_is_no_reference() {
+    let reads = |id: &str, text: &str| json!({"partial": [{"task": "a", "id": id}, {"task": "b", "args": [{"$": text}]}]});
+    for (one, other) in [
+        ("steps.x + 'steps.x'", "steps.y + 'steps.y'"),
+        ("steps.x + \"steps.x\"", "steps.y + \"steps.y\""),
+        ("\"\"\"\"steps.x\"\"\" + steps.x", "\"\"\"\"steps.y\"\"\" + steps.y"),
+        ("r'\\' + 'steps.x' + steps.x", "r'\\' + 'steps.y' + steps.y"),
+    ] {
+        assert!(!same(reads("x", one), reads("y", other)), "{one}");
+        assert!(same(reads("x", one), reads("x", one)), "{one}");
+    }
+}
+
 // ---- against the reference interpreter
 
 fn whole(term: &Small) -> Definition {
@@ -155,6 +173,25 @@ fn up_to_ids(definition: &Definition) -> String {
     ids(&json, &mut found);
     let text = json.to_string();
     found.iter().enumerate().fold(text, |text, (at, id)| text.replace(id, &format!("n{at}.")))
+}
+
+/// Which step waits for which when the definition runs.
+fn waits(definition: &Definition) -> BTreeSet<(Arc<str>, Arc<str>)> {
+    let program = Program::compile(definition).unwrap();
+    let mut found = BTreeSet::new();
+    for block in &program.blocks {
+        let mut stack: Vec<(u32, u32)> = (0..block.nodes.len() as u32).map(|node| (node, node)).collect();
+        while let Some((first, node)) = stack.pop() {
+            for &next in block.graph.successors(node) {
+                stack.push((first, next));
+                let [before, after] = [first, next].map(|node| &block.nodes[node as usize]);
+                if ![before, after].iter().any(|it| matches!(it.kind, Kind::Join)) {
+                    found.insert((before.id.clone(), after.id.clone()));
+                }
+            }
+        }
+    }
+    found
 }
 
 /// Numbers below the one that is asked for.
@@ -197,6 +234,7 @@ proptest! {
         prop_assert_eq!(&normal.normal(), &normal);
         prop_assert_eq!(normal.hash(), definition.hash());
         prop_assert_eq!(Small::of(&normal.body.term).traces(), term.traces());
+        prop_assert_eq!(waits(&normal), waits(&definition));
         prop_assert_eq!(Definition::read(&normal.write()).unwrap(), normal);
     }
 

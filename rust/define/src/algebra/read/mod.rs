@@ -148,6 +148,8 @@ impl Reader {
                     default: default.map(Into::into),
                 });
             }
+        } else {
+            inputs.push(Input { name: String::new(), kind: "any".to_owned(), default: None });
         }
         let mut seen = FxHashSet::default();
         for input in &inputs {
@@ -181,6 +183,7 @@ mod tests {
     use super::*;
     use crate::algebra::compile::Program;
     use crate::algebra::term::Term;
+    use proptest::prelude::*;
     use serde_json::{Value as Json, json};
 
     fn pack(json: &Json) -> Vec<u8> {
@@ -256,6 +259,30 @@ mod tests {
         assert_eq!(problems(&inputs), [("bad-definition", "inputs".to_owned())]);
         let twice = b"\x83\xa4name\xa1w\xa4term\x90\xa4name\xa1v";
         assert_eq!(Program::read(twice).unwrap_err().len(), 1);
+    }
+
+    proptest! {
+        /// Whatever is broken, there is a report and no panic.
+        #[test]
+        fn broken_bytes_are_reported(edits in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..6)) {
+            let step = json!({"task": "t", "id": "x", "args": [{"$": "steps.y.k + input.n"}], "set": {"v": "result"},
+                "options": {"retry": {"max_retries": 2, "cap": "5s"}, "timeout": 3, "resources": {"memory": "2GiB"}}});
+            let mut bytes = pack(&json!({"name": "w", "inputs": {"n": {"type": "int", "default": 1}}, "term": [
+                {"partial": [{"task": "t", "id": "y"}, {"sleep": 1, "id": "z", "after": ["y"]}]}, step,
+                {"choice": [{"if": "steps.x > 1", "then": [{"signal": "s"}]}], "else": {"task": "t"}},
+                {"loop": {"task": "t"}, "while": "true", "max": 3}, {"first": 1, "of": [[], []]},
+                {"each": {"$": "steps.x"}, "do": {"term": {"task": "t"}, "result": {"$": "item"}}, "limit": 2},
+                {"workflow": "v", "do": {"workflow": "v", "max_depth": 2}}, {"try": [], "catch": {"timeout": 1, "do": []}},
+            ]}));
+            prop_assert!(Program::read(&bytes).is_ok());
+            for (at, byte) in edits {
+                let at = at % bytes.len();
+                bytes[at] = byte;
+            }
+            if let Err(problems) = Program::read(&bytes) {
+                prop_assert!(!problems.is_empty());
+            }
+        }
     }
 
     #[test]
