@@ -1,6 +1,8 @@
 """Three ways to write a workflow, and what a Ref refuses."""
 
+import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -178,4 +180,40 @@ def test_system_tasks() -> None:
     assert process("merge", {"a": 1}, merge_with={"b": 2}) == {"result": {"a": 1, "b": 2}}
     with pytest.raises(ff.Fail, match="INVALID_MERGE_WITH"):
         process("merge", {"a": 1})
-    assert ff.library.condition([]) == {"result": False}
+
+
+@pytest.mark.req("P8.66")
+def test_condition_evaluates_an_expression_over_data() -> None:
+    condition = ff.library.condition
+    assert condition("n > 2 && data.n < 5", {"n": 3}) == {"result": True}
+    assert condition("size(data) == 0", [1]) == {"result": False}
+    for expression, said in (("n +", "n \\+"), ("n + 1", "yields a int"), ("missing", "missing")):
+        with pytest.raises(ff.Fail, match=said) as caught:
+            condition(expression, {"n": 3})
+        assert caught.value.code == "EXECUTION_FAILED"
+
+
+@pytest.mark.req("P8.61", "P8.67")
+def test_delay_waits_reports_and_can_be_cancelled() -> None:
+    delay = ff.library.delay
+    assert asyncio.run(delay.fn(delay_ms=5, delay="1h"))["delayed_ms"] == 5
+    assert asyncio.run(delay.fn(delay="20ms"))["delayed_ms"] == 20
+    for wrong in ({"delay_ms": "5"}, {"delay_ms": -1}, {"delay": "5 lightyears"}, {}):
+        with pytest.raises(ff.Fail) as caught:
+            asyncio.run(delay.fn(**wrong))
+        assert caught.value.code == "INVALID_INPUT"
+    with ff.Engine() as engine:
+        handle = engine.start(ff.Workflow.from_term("w", delay.term(delay="1h")))
+        until = time.monotonic() + 10
+        while not any(step.percent for step in handle.steps()) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert 0 < (handle.steps()[0].percent or 0) < 1
+        begun = time.monotonic()
+        handle.cancel("enough")
+        with pytest.raises(ff.RunCancelled):
+            handle.result(5)
+    assert time.monotonic() - begun < 0.5
+    demand = delay.term(delay_ms=1).to_dict()["options"]["resources"]
+    assert demand == {"cpu": 0.1, "memory": 5_000_000, "disk": 1_000_000}
+    demand = ff.library.condition.term("true", 1).to_dict()["options"]["resources"]
+    assert demand == {"cpu": 0.2, "memory": 20_000_000, "disk": 5_000_000}

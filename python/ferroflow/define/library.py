@@ -2,18 +2,66 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
+from ferroflow import _core
+from ferroflow.define.attempt import attempt
 from ferroflow.define.task import task
+from ferroflow.define.units import micros
 from ferroflow.errors import Fail
 
 Result = dict[str, Any]
 
+# How often `delay` reports how far it is, in seconds.
+_REPORT = 0.2
 
-@task
-def condition(value: Any) -> Result:
-    """Yield whether a value holds: {"result": bool}."""
-    return {"result": bool(value)}
+
+@task(cpu=0.1, memory="5MB", resources={"disk": "1MB"})
+async def delay(delay_ms: int | None = None, delay: float | str | None = None) -> Result:
+    """Wait: {"delayed_ms": number, "completed_at": text}. It holds its place meanwhile.
+
+    `delay_ms` goes before `delay`, which is seconds or a text such as "1m30s". For long pauses
+    `ff.sleep` is better: it holds nothing, and what has passed counts after a restart.
+    """
+    import asyncio
+
+    if delay_ms is not None:
+        if type(delay_ms) is not int or delay_ms < 0:
+            raise Fail("INVALID_INPUT", f"delay_ms has to be a whole number from 0 on, not {delay_ms!r}")
+        total = delay_ms / 1000
+    elif delay is not None:
+        try:
+            total = micros(delay) / 1e6
+        except (TypeError, ValueError) as error:
+            raise Fail("INVALID_INPUT", f"delay: {error}") from None
+    else:
+        raise Fail("INVALID_INPUT", "give delay_ms or delay")
+    here, loop = attempt.get(), asyncio.get_running_loop()
+    begun = loop.time()
+    while (passed := loop.time() - begun) < total:
+        if here and passed:
+            here[0].progress(100 * passed / total, "")
+        await asyncio.sleep(min(_REPORT, total - passed))
+    return {"delayed_ms": round(total * 1000), "completed_at": datetime.now(UTC).isoformat()}
+
+
+@task(cpu=0.2, memory="20MB", resources={"disk": "5MB"})
+def condition(condition: str, data: Any) -> Result:
+    """Evaluate a CEL expression over data: {"result": bool}.
+
+    The expression sees `data`, and the fields of data that is an object by their names.
+    """
+    names = {**data, "data": data} if isinstance(data, dict) else {"data": data}
+    try:
+        found = msgspec.msgpack.decode(_core.evaluate(condition, msgspec.msgpack.encode(names)))
+    except ValueError as error:
+        raise Fail("EXECUTION_FAILED", str(error)) from None
+    if not isinstance(found, bool):
+        raise Fail("EXECUTION_FAILED", f"{condition!r} yields a {type(found).__name__}, not true or false")
+    return {"result": found}
 
 
 @task(pure=True)

@@ -153,7 +153,7 @@ class Task(Generic[P, R]):
         ... def flow():
         ...     total = ff.library.compute.options(id="total", set={"total": "result.result"})
         ...     done = total("sum", [1, 2])
-        ...     return ff.library.condition.options(after=[done])(ff.var("total"))
+        ...     return ff.library.condition.options(after=[done])("data > 1", ff.var("total"))
         >>> with ff.Engine() as engine:
         ...     engine.run(flow)
         {'result': True}

@@ -156,7 +156,7 @@ def timeout(duration: Duration, body: Body) -> Any:
     Examples
     --------
     >>> import ferroflow as ff
-    >>> ff.timeout("1s", ff.library.condition.term(True)).to_dict()["timeout"]
+    >>> ff.timeout("1s", ff.library.condition.term("data", True)).to_dict()["timeout"]
     '1000000us'
     """
     return emit({"timeout": written(duration), "do": block(body)}, "timeout")

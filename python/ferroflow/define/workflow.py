@@ -158,7 +158,7 @@ class Workflow(Generic[P, R]):
         Examples
         --------
         >>> import ferroflow as ff
-        >>> one = ff.Workflow.from_term("one", ff.library.condition.term(True))
+        >>> one = ff.Workflow.from_term("one", ff.library.condition.term("data", True))
         >>> one.hash == ff.load(one.normal_form).hash
         True
         """
@@ -189,7 +189,7 @@ class Workflow(Generic[P, R]):
         Examples
         --------
         >>> import ferroflow as ff
-        >>> a, b = ff.library.condition.term(1), ff.library.condition.term(2)
+        >>> a, b = ff.library.condition.term("data", 1), ff.library.condition.term("data", 2)
         >>> def flow(term: ff.Term) -> ff.Workflow:
         ...     return ff.Workflow.from_term("w", term, result=0)
         >>> flow(a & b).equivalent(flow(b & a)), flow(a >> b).equivalent(flow(b >> a))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ferroflow.define.attempt import attempt
 from ferroflow.engine.blocking import LOOP
-from ferroflow.engine.context import attempt
 from ferroflow.errors import Cancelled, Fail, InvalidInput
 
 if TYPE_CHECKING:

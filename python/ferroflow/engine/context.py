@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from ferroflow.define import registry
+from ferroflow.define.attempt import attempt
 from ferroflow.errors import Cancelled, MissingValue, WrongType
 
 if TYPE_CHECKING:
@@ -197,10 +197,6 @@ class Context:
             raise Cancelled(f"the attempt of task {self.task!r} in run {self.run} was cancelled")
 
 
-# What runs here: an attempt and its arguments. Only who asks for it pays for a Context.
-attempt: ContextVar[tuple[_core.Job, bytes]] = ContextVar("ferroflow_attempt")
-
-
 def current() -> Context:
     """Return the context of the task that is running here.
 
@@ -216,8 +212,7 @@ def current() -> Context:
     Traceback (most recent call last):
     LookupError: no task is running here: ff.current() works inside a task that an engine runs
     """
-    try:
-        return Context(*attempt.get())
-    except LookupError:
-        message = "no task is running here: ff.current() works inside a task that an engine runs"
-        raise LookupError(message) from None
+    here = attempt.get()
+    if here is None:
+        raise LookupError("no task is running here: ff.current() works inside a task that an engine runs")
+    return Context(*here)

@@ -134,7 +134,8 @@ class Engine:
         "strict" (default with a path): what was reported done outlives a power failure.
         "relaxed": it outlives the process. "memory" (default without a path).
     capacity
-        What steps may use at a time: `cpu` (default: the processors), `memory`, or any name.
+        What steps may use at a time: `cpu` (default: the processors), `memory` (the machine's),
+        `disk` (what is free), or any name.
     async_limit
         Asynchronous bodies under way at a time.
     max_value
@@ -193,7 +194,11 @@ class Engine:
         threads = max(2, os.cpu_count() or 2) if workers is None else workers
         if threads < 1:
             raise ValueError(f"workers={threads}: at least one is needed")
-        amounts = {"cpu": float(os.cpu_count() or 1), "memory": _physical_memory()}
+        amounts = {
+            "cpu": float(os.cpu_count() or 1),
+            "memory": _physical_memory(),
+            "disk": _free_disk(self.path),
+        }
         amounts |= dict(capacity or {})  # type: ignore[arg-type]
         self._process = os.getpid()
         self._native = _core.Engine(
@@ -670,6 +675,13 @@ def _log_change(event: Event) -> None:
 def _physical_memory() -> float:
     with contextlib.suppress(ValueError, OSError, AttributeError):
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return float(1 << 40)
+
+
+def _free_disk(path: Path | None) -> float:
+    with contextlib.suppress(OSError):
+        found = os.statvfs(path.absolute().parent if path else ".")
+        return float(found.f_bavail * found.f_frsize)
     return float(1 << 40)
 
 
