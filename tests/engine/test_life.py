@@ -359,6 +359,8 @@ import os, sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import ferroflow as ff
 from test_life import twice, waiting
+def say(text):
+    os.write(1, f"{{text}}\\n".encode())  # a line at once, as two processes write
 engine = ff.Engine({str(path)!r})
 engine.start(waiting)
 child = os.fork()
@@ -366,11 +368,11 @@ if child == 0:
     try:
         engine.start(twice, 1)
     except ff.FerroflowError as error:
-        print("refused" if "fork" in str(error) else error, flush=True)
+        say("refused" if "fork" in str(error) else error)
     del engine
     time.sleep(60)
-print("child", child, flush=True)
-print(engine.run(twice, 3), flush=True)
+say(f"child {{child}}")
+say(engine.run(twice, 3))
 time.sleep(60)
 """
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

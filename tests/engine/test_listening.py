@@ -124,7 +124,7 @@ def test_events_of_a_closed_engine_are_delivered_before_it_says_so() -> None:
     subscription = engine.subscribe(lambda event: seen.append(event.kind))
     engine.run(twice, 1)
     engine.close()
-    subscription._thread.join(5)
+    subscription.drain()
     assert seen[-1] == "RunCompleted"
 
 

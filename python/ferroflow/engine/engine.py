@@ -231,8 +231,7 @@ class Engine:
         for thread in self._threads:
             thread.start()
         _open.add(self)
-        if tells_changes():
-            self.subscribe(_log_change)
+        self._changes = self.subscribe(_log_change) if tells_changes() else None
         if resume and self.path is not None:
             self.resume(None if resume is True else resume)
 
@@ -321,6 +320,8 @@ class Engine:
                     left = ", ".join(thread.name for thread in threads if thread.is_alive())
                     log().warning("closed %r although bodies do not stop: %s", self, left)
             core.join()
+            if self._changes is not None:
+                self._changes.drain()
             _open.discard(self)
             return core.remaining()
 

@@ -102,6 +102,10 @@ class Subscription:
         if self._thread is not threading.current_thread():
             self._thread.join()
 
+    def drain(self) -> None:
+        """Wait until all is delivered that happened before the engine was closed."""
+        self._thread.join()
+
     def _deliver(self) -> None:
         while not self._closed.is_set():
             try:

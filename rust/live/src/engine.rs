@@ -322,6 +322,14 @@ impl Engine {
     where
         EngineError: From<E>,
     {
+        let (promised, over) = {
+            let core = self.core();
+            (core.settings.durability == Durability::Strict, core.closing || core.failed.is_some())
+        };
+        if !promised && !over {
+            // Nobody has waited for what was started just now, and it is to be found all the same.
+            self.shared.commit();
+        }
         match &mut *self.reader.lock() {
             Some(reader) => Ok(read(&mut **reader)?),
             None => Err(EngineError::Closed),
