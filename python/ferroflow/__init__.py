@@ -73,6 +73,7 @@ from ferroflow.errors import (
     RunTimedOut,
     StorageError,
     TaskNotFound,
+    ValueTooLarge,
     WorkflowNotFound,
     WrongType,
 )
@@ -124,6 +125,7 @@ __all__ = [
     "Task",
     "TaskNotFound",
     "Term",
+    "ValueTooLarge",
     "Workflow",
     "WorkflowNotFound",
     "WrongType",

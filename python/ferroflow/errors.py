@@ -14,6 +14,7 @@
     ├── RunFailed                a run ended in failure
     │   └── RunTimedOut          it did not end in time
     ├── RunCancelled             a run was cancelled
+    ├── ValueTooLarge            what a run yields is larger than a value may be
     ├── RunEnded                 a command to a run that has ended
     ├── EngineBusy               the engine has as many runs as it may have
     ├── EngineClosed             the engine was closed
@@ -145,6 +146,10 @@ class RunCancelled(FerroflowError):
     def __init__(self, message: str, *, run: str = "") -> None:
         super().__init__(message)
         self.run = run
+
+
+class ValueTooLarge(FerroflowError):
+    """What a run yields is larger than a value may be."""
 
 
 class RunEnded(FerroflowError):

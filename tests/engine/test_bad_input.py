@@ -274,3 +274,24 @@ def test_closed_engine_and_unknown_run() -> None:
 
     with pytest.raises(ff.EngineClosed):
         engine.start(flow)
+
+
+def test_blocks_within_blocks_can_not_multiply_a_value_without_bound() -> None:
+    term: dict[str, Any] = {"task": "b.one", "id": "x"}
+    for depth in range(60):
+        block = {"term": term, "result": {"a": {"$": "steps.x"}, "b": {"$": "steps.x"}}}
+        term = {"workflow": f"w{depth}", "id": "x", "do": block}
+    used = {"task": "b.one", "args": [{"$": "steps.x"}]}
+    with ff.Engine(max_value=100_000) as engine:
+        handle = engine.start(ff.load({"name": "w", "term": term}))
+        with pytest.raises(ff.ValueTooLarge, match="larger max_value"):
+            handle.result()
+        assert handle.status() == "completed"
+        with pytest.raises(ff.RunFailed, match="larger max_value"):
+            engine.run(ff.load({"name": "w", "term": [term, used]}))
+
+
+def test_a_workflow_without_steps_yields_what_it_says() -> None:
+    with ff.Engine() as engine:
+        assert engine.run(ff.load({"name": "w", "term": [], "result": {"a": 5}})) == {"a": 5}
+        assert engine.run(ff.load({"name": "w", "term": []})) is None

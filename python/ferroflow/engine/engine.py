@@ -139,7 +139,7 @@ class Engine:
     async_limit
         Asynchronous bodies under way at a time.
     max_value
-        Size that one result may have.
+        Size that one value may have: a result, what is passed on, what a run yields.
     max_runs
         Unfinished runs that are accepted at a time; `start` raises `EngineBusy` beyond that.
     run_timeout, step_timeout

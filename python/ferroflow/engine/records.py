@@ -82,6 +82,8 @@ class StepView(msgspec.Struct, frozen=True, kw_only=True):
         `pending`, `ready`, `running`, `waiting`, `completed`, ...
     attempts
         How many attempts were begun.
+    host
+        Where the engine was that began the last one.
     scheduled
         When it last became ready.
     started, ended
@@ -101,6 +103,7 @@ class StepView(msgspec.Struct, frozen=True, kw_only=True):
     task: str | None
     state: str
     attempts: int
+    host: str | None
     scheduled: int | None
     started: int | None
     ended: int | None

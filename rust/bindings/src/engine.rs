@@ -148,6 +148,7 @@ pub(crate) fn error(py: Python<'_>, error: EngineError) -> PyErr {
         EngineError::Busy(_) => "EngineBusy",
         EngineError::Registered { .. } => "DefinitionError",
         EngineError::NoWorkflow(_) => "WorkflowNotFound",
+        EngineError::Broken { .. } => "FerroflowError",
         EngineError::Closed => "EngineClosed",
         EngineError::Halted(_) => "StorageError",
     };
@@ -181,11 +182,15 @@ pub(crate) fn run_id(text: &str) -> PyResult<RunId> {
 type EndedTuple<'py> =
     (&'static str, bool, Bound<'py, PyBytes>, Option<(String, String, String, String)>, Option<String>);
 
-fn ended_tuple<'py>(py: Python<'py>, ended: &Ended) -> EndedTuple<'py> {
+fn ended_tuple<'py>(py: Python<'py>, ended: &Ended) -> PyResult<EndedTuple<'py>> {
+    let result = match &ended.result {
+        Ok(bytes) => PyBytes::new(py, bytes),
+        Err(why) => return Err(raise(py, "ValueTooLarge", format!("the result of the run: {why}"))),
+    };
     let error = ended.error.as_ref().map(|(step, error)| {
         (step.clone(), error.code.to_string(), error.message.to_string(), error.details.to_string())
     });
-    (ended.state.name(), ended.degraded, PyBytes::new(py, &ended.result), error, ended.reason.clone())
+    Ok((ended.state.name(), ended.degraded, result, error, ended.reason.clone()))
 }
 
 /// The live engine over one store.
@@ -386,7 +391,7 @@ impl Engine {
                 until.map_or(slice, |until| until.saturating_duration_since(Instant::now()).min(slice));
             let found = py.detach(|| self.live.wait(id, Some(rest))).map_err(|failed| error(py, failed))?;
             if let Some(ended) = found {
-                return Ok(Some(ended_tuple(py, &ended)));
+                return ended_tuple(py, &ended).map(Some);
             }
             if until.is_some_and(|until| until <= Instant::now()) {
                 return Ok(None);

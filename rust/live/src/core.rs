@@ -66,6 +66,8 @@ pub(crate) struct Core {
     pub taken: Vec<i64>,
     pub timers: BTreeSet<(Micros, u32)>,
     pub done: HashMap<RunId, Ended>,
+    /// Runs that the kernel could not carry on with, and why.
+    pub broken: HashMap<RunId, String>,
     order: VecDeque<RunId>,
     /// Attempts that were superseded while their bodies run.
     pub stopped: FxHashSet<Token>,
@@ -156,6 +158,7 @@ impl Core {
             taken: Vec::new(),
             timers: BTreeSet::new(),
             done: HashMap::new(),
+            broken: HashMap::new(),
             order: VecDeque::new(),
             stopped: FxHashSet::default(),
             to_cancel: Vec::new(),
@@ -284,8 +287,22 @@ impl Core {
         let Some(Some(live)) = self.runs.get_mut(index as usize) else { return Ok(()) };
         let (seen, state) = (live.events.len(), live.run.state());
         let outcome = action(live, now());
+        if let Err(Refusal::Illegal(why)) = &outcome {
+            self.let_go(index, why.to_string());
+        }
         self.follow(index, seen, state);
         outcome
+    }
+
+    /// Gives up a run whose state can't be trusted any more: nothing else of it is recorded.
+    fn let_go(&mut self, index: u32, why: String) {
+        let Some(live) = self.runs.get_mut(index as usize).and_then(Option::take) else { return };
+        if let Some(at) = live.wake {
+            self.timers.remove(&(at, index));
+        }
+        self.by_id.remove(&live.run.id);
+        self.broken.insert(live.run.id, why);
+        self.news += 1;
     }
 
     /// After events: keeps their values, answers what steps ask, offers what became ready.
@@ -368,8 +385,11 @@ impl Core {
             Ok(Found::Computed(value)) => Answer::Computed(self.value(index, value.into())),
         };
         if let Some(Some(live)) = self.runs.get_mut(index as usize) {
-            // A refusal means that the question is settled by now.
-            let _ = live.run.handle(Command::Answer { step, answer }, now(), &mut live.events);
+            match live.run.handle(Command::Answer { step, answer }, now(), &mut live.events) {
+                Err(Refusal::Illegal(why)) => self.let_go(index, why.to_string()),
+                // A refusal means that the question is settled by now.
+                Ok(()) | Err(_) => {}
+            }
         }
     }
 
@@ -454,7 +474,10 @@ impl Core {
         rmp::encode::write_map_len(&mut out, upstream.len() as u32).expect(SURE);
         for step in upstream {
             rmp::encode::write_str(&mut out, &run.node(step).id).expect(SURE);
-            out.extend_from_slice(&values.of_step(run, step));
+            match values.of_step(run, step) {
+                Ok(bytes) => out.extend_from_slice(&bytes),
+                Err(_) => rmp::encode::write_nil(&mut out).expect(SURE),
+            }
         }
         Some(out)
     }
@@ -676,7 +699,7 @@ pub(crate) fn ended_of(run: &Run, values: &Values) -> Ended {
     Ended {
         state: run.state(),
         degraded: head.degraded,
-        result: if run.state() == RunState::Completed { values.result(run) } else { vec![0xc0] },
+        result: if run.state() == RunState::Completed { values.result(run) } else { Ok(vec![0xc0]) },
         error: head
             .error
             .as_ref()

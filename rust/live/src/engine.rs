@@ -81,9 +81,9 @@ impl Engine {
         {
             return Err(EngineError::Busy(most));
         }
+        let values = Values::new(core.settings.max_value);
         let run_timeout = request.timeout.or(request.program.timeout).or(core.settings.run_timeout);
-        let index =
-            core.admit(run, Values::default(), &request.lanes, None).map_err(EngineError::Problems)?;
+        let index = core.admit(run, values, &request.lanes, None).map_err(EngineError::Problems)?;
         core.define(request.digest, &request.object);
         let input = core.value(index, input);
         let created = What::RunCreated {
@@ -194,7 +194,7 @@ impl Engine {
         }
         drop(core);
         let row = self.with_reader(|reader| find(reader, run))?;
-        let (run, ..) = self.with_reader(|reader| rebuild(reader, &row))?;
+        let (run, ..) = self.with_reader(|reader| rebuild(reader, &row, 0))?;
         Ok(explain::reasons(&run, None, most))
     }
 
@@ -251,6 +251,9 @@ impl Engine {
             if let Some(ended) = core.done.get(&run) {
                 return Ok(Some(ended.clone()));
             }
+            if let Some(why) = core.broken.get(&run) {
+                return Err(EngineError::Broken { run, why: why.clone() });
+            }
             if !core.by_id.contains_key(&run) {
                 drop(core);
                 return self.ended(run).map(Some);
@@ -274,9 +277,10 @@ impl Engine {
 
     /// How a run ended, from the journal.
     fn ended(&self, run: RunId) -> Result<Ended, EngineError> {
+        let most = self.core().settings.max_value;
         self.with_reader(|reader| {
             let row = find(reader, run)?;
-            let (run, values, _) = rebuild(reader, &row)?;
+            let (run, values, _) = rebuild(reader, &row, most)?;
             Ok::<_, EngineError>(ended_of(&run, &values))
         })
     }
@@ -309,7 +313,7 @@ impl Engine {
         drop(core);
         self.with_reader(|reader| {
             let row = find(reader, run)?;
-            let (run, ..) = rebuild(reader, &row)?;
+            let (run, ..) = rebuild(reader, &row, 0)?;
             Ok::<_, EngineError>(progress_in(&run, most))
         })
     }
@@ -425,4 +429,59 @@ fn progress_in(run: &Run, most: usize) -> (u64, u64, Vec<String>) {
     running.sort_unstable();
     running.truncate(most);
     (ended, u64::from(run.len()), running.into_iter().map(|step| run.path(step)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use ferroflow_engine::state::Illegal;
+    use ferroflow_journal::MemoryStore;
+
+    use super::*;
+
+    fn request() -> Request {
+        let object = b"\x82\xa4name\xa1w\xa4term\x81\xa6signal\xa2go".to_vec();
+        let program = Program::read(&object).unwrap().1;
+        Request {
+            program: Arc::new(program),
+            digest: *blake3::hash(&object).as_bytes(),
+            object: object.into(),
+            lanes: vec![],
+            id: None,
+            input: vec![0x80],
+            priority: 2,
+            timeout: None,
+            correlation: None,
+        }
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            durability: Durability::Memory,
+            capacity: Default::default(),
+            async_limit: 1,
+            max_value: 1000,
+            max_runs: None,
+            run_timeout: None,
+            step_timeout: None,
+            node: "here".into(),
+        }
+    }
+
+    #[test]
+    fn a_run_that_the_kernel_can_not_carry_on_is_let_go_of_and_the_others_go_on() {
+        let engine = Engine::open(Box::<MemoryStore>::default(), settings()).unwrap();
+        let (bad, good) = (engine.start(request()).unwrap(), engine.start(request()).unwrap());
+        let index = engine.core().by_id[&bad];
+        let illegal = Illegal { sequence: 3, message: "as told".to_owned() };
+        let refused = engine.core().change(index, |_, _| Err(illegal.into()));
+        assert!(refused.is_err());
+        let waited = engine.wait(bad, None);
+        assert!(matches!(waited, Err(EngineError::Broken { ref why, .. }) if why.contains("as told")));
+        assert!(engine.signal(bad, "go", vec![0xc0]).is_err());
+        engine.signal(good, "go", vec![7]).unwrap();
+        engine.shared.commit();
+        assert_eq!(engine.wait(good, None).unwrap().unwrap().result, Ok(vec![7]));
+        engine.stop();
+        engine.join();
+    }
 }

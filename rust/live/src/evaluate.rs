@@ -58,7 +58,7 @@ pub(crate) fn evaluate(run: &Run, values: &Values, step: Step) -> Result<Found, 
             Found::Chosen(None)
         }
         Kind::Loop { init, condition, .. } => {
-            let state = match values.body_result(run, step) {
+            let state = match values.body_result(run, step)? {
                 Some(state) => state,
                 None => plain(init)?,
             };

@@ -58,6 +58,8 @@ pub struct StepView {
     pub task: Option<String>,
     pub state: &'static str,
     pub attempts: u16,
+    /// Where the engine was that began the last attempt.
+    pub host: Option<Arc<str>>,
     /// When it last became ready.
     pub scheduled: Option<Micros>,
     /// When a task's last attempt began, or a composite.
@@ -86,6 +88,9 @@ impl Serialize for Packed {
     }
 }
 
+/// Values above this are left out of what is shown.
+const SHOWN: usize = 64 << 20;
+
 /// The blocks of a program.
 pub fn blocks(program: &Program) -> Vec<BlockView> {
     let block = |code: &Code| {
@@ -108,7 +113,7 @@ pub fn inspect(reader: &mut dyn Reader, id: RunId, with_values: bool) -> Result<
     let row = find(reader, id)?;
     let (events, _) = store::events(reader, id)?;
     let mut run = Run::new(id, load_program(reader, &row)?);
-    let mut values = Values::default();
+    let mut values = Values::new(SHOWN);
     let mut steps: Vec<StepView> = Vec::new();
     run.out.moves = Some(Vec::new());
     for event in &events {
@@ -127,12 +132,15 @@ pub fn inspect(reader: &mut dyn Reader, id: RunId, with_values: bool) -> Result<
         }
         run.out.moves = Some(moves);
         tell(&mut steps, event);
+        if let What::StepStarted { step, .. } = event.what {
+            steps[step as usize].host = Some(run.head().node.clone());
+        }
     }
     for (number, step) in steps.iter_mut().enumerate() {
         let number = number as u32;
         step.attempts = run.attempts_of(number);
         if with_values && run.step(number) == Some(StepState::Completed) {
-            step.result = Some(Packed(values.of_step(&run, number).into_owned()));
+            step.result = values.of_step(&run, number).ok().map(|bytes| Packed(bytes.into_owned()));
         }
     }
     let head = run.head();
@@ -158,7 +166,9 @@ pub fn inspect(reader: &mut dyn Reader, id: RunId, with_values: bool) -> Result<
         steps,
         blocks: blocks(&run.program),
         input: with_values.then(|| Packed(values.input().to_vec())),
-        result: (with_values && run.state() == RunState::Completed).then(|| Packed(values.result(&run))),
+        result: (with_values && run.state() == RunState::Completed)
+            .then(|| values.result(&run).ok().map(Packed))
+            .flatten(),
         variables: with_values.then(|| Packed(values.variables())),
     })
 }
@@ -173,6 +183,7 @@ fn view(run: &Run, step: u32) -> StepView {
         task: run.task(step).map(|task| run.program.tasks[task.task as usize].to_string()),
         state: StepState::Pending.name(),
         attempts: 0,
+        host: None,
         scheduled: None,
         started: None,
         ended: None,

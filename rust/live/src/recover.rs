@@ -43,7 +43,8 @@ impl Engine {
 
     /// Takes a run up again where its journal ends.
     pub fn recover(&self, row: &RunRow, lanes: impl Fn(&[Arc<str>]) -> Vec<u8>) -> Result<(), EngineError> {
-        let (run, values, link) = self.with_reader(|reader| rebuild(reader, row))?;
+        let most = self.core().settings.max_value;
+        let (run, values, link) = self.with_reader(|reader| rebuild(reader, row, most))?;
         if run.state().is_terminal() {
             return Ok(());
         }
@@ -75,11 +76,16 @@ pub(crate) fn load_program(reader: &mut dyn Reader, row: &RunRow) -> Result<Arc<
     Program::compile(&definition).map(Arc::new).map_err(EngineError::Problems)
 }
 
-pub(crate) fn rebuild(reader: &mut dyn Reader, row: &RunRow) -> Result<(Run, Values, Link), EngineError> {
+/// The run as its journal leaves it; `most` is what one value may have.
+pub(crate) fn rebuild(
+    reader: &mut dyn Reader,
+    row: &RunRow,
+    most: usize,
+) -> Result<(Run, Values, Link), EngineError> {
     let program = load_program(reader, row)?;
     let (events, link) = store::events(reader, row.id)?;
     let mut run = Run::new(row.id, program);
-    let mut values = Values::default();
+    let mut values = Values::new(most);
     for event in &events {
         run.apply(event).map_err(Refusal::from)?;
         keep(reader, row.id, &mut values, event)?;

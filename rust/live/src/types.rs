@@ -29,7 +29,7 @@ pub struct Settings {
     pub capacity: BTreeMap<Arc<str>, u64>,
     /// Asynchronous bodies that are under way at a time.
     pub async_limit: usize,
-    /// Bytes that one result may have.
+    /// Bytes that one value may have.
     pub max_value: usize,
     /// Unfinished runs that are accepted at a time.
     pub max_runs: Option<usize>,
@@ -68,8 +68,8 @@ pub struct Job {
 pub struct Ended {
     pub state: RunState,
     pub degraded: bool,
-    /// MessagePack.
-    pub result: Vec<u8>,
+    /// MessagePack, or why it can't be put together.
+    pub result: Result<Vec<u8>, String>,
     /// Path of the step that failed, if it was one, and why.
     pub error: Option<(String, Failure)>,
     pub reason: Option<String>,
@@ -166,6 +166,11 @@ pub enum EngineError {
     NoWorkflow(String),
     #[error("the definition does not fit this engine")]
     Problems(Vec<Problem>),
+    #[error(
+        "run {run} was let go of: {why}; what is on disk of it is as it was, so that the next engine takes it \
+         up there. This should not happen: please report it"
+    )]
+    Broken { run: RunId, why: String },
     #[error("the engine is closed")]
     Closed,
     #[error("the engine has stopped: {0}")]

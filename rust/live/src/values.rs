@@ -26,8 +26,9 @@ struct Items {
     starts: Vec<u32>,
 }
 
-#[derive(Default)]
 pub(crate) struct Values {
+    /// Bytes that a value may have which is put together.
+    most: usize,
     input: Option<Bytes>,
     /// Recorded results by step. Those of most composites are put together when asked for.
     results: Vec<Option<Bytes>>,
@@ -43,6 +44,20 @@ pub(crate) struct Values {
 }
 
 impl Values {
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            most,
+            input: None,
+            results: Vec::new(),
+            states: FxHashMap::default(),
+            items: FxHashMap::default(),
+            inputs: FxHashMap::default(),
+            signals: Vec::new(),
+            vars: BTreeMap::new(),
+            blobs: FxHashMap::default(),
+        }
+    }
+
     /// Makes known the bytes of a blob that an event is going to name.
     pub(crate) fn blob(&mut self, hash: [u8; 32], bytes: Bytes) {
         self.blobs.insert(hash, bytes);
@@ -151,42 +166,34 @@ impl Values {
     }
 
     /// What the whole run yields.
-    pub(crate) fn result(&self, run: &Run) -> Vec<u8> {
+    pub(crate) fn result(&self, run: &Run) -> Result<Vec<u8>, String> {
         let mut out = Vec::new();
-        let view = View::new(self, run, 0, 0);
-        if run.is_empty() || view.write(&run.program.blocks[0].result, &mut out).is_err() {
-            out = NIL.to_vec();
-        }
-        out
+        self.of_block(run, 0, 0, &mut out)?;
+        Ok(out)
     }
 
-    /// What a step yields, null if it did not complete.
-    pub(crate) fn of_step<'v>(&'v self, run: &Run, step: Step) -> Cow<'v, [u8]> {
+    /// Appends what a copy of a frame's block yields.
+    fn of_block(&self, run: &Run, frame: u32, copy: u32, out: &mut Vec<u8>) -> Result<(), String> {
+        let (block, _) = run.frame(frame);
+        View::new(self, run, frame, copy).write(&run.program.blocks[block as usize].result, out)
+    }
+
+    /// What a step yields, null if it did not complete. It may be too large to be put together.
+    pub(crate) fn of_step<'v>(&'v self, run: &Run, step: Step) -> Result<Cow<'v, [u8]>, String> {
         if run.step(step) != Some(StepState::Completed) {
-            return Cow::Borrowed(NIL);
+            return Ok(Cow::Borrowed(NIL));
         }
         if let Some(bytes) = self.recorded(step) {
-            return Cow::Borrowed(bytes);
+            return Ok(Cow::Borrowed(bytes));
         }
-        let block = |frame: u32, copy: u32, out: &mut Vec<u8>| {
-            let (block, _) = run.frame(frame);
-            let start = out.len();
-            if View::new(self, run, frame, copy)
-                .write(&run.program.blocks[block as usize].result, out)
-                .is_err()
-            {
-                out.truncate(start);
-                out.extend_from_slice(NIL);
-            }
-        };
         let frames: Vec<_> = run.frames_of(step).collect();
         let mut out = Vec::new();
         match &run.node(step).kind {
-            Kind::Loop { .. } => return Cow::Borrowed(self.states.get(&step).map_or(NIL, |it| it)),
+            Kind::Loop { .. } => return Ok(Cow::Borrowed(self.states.get(&step).map_or(NIL, |it| it))),
             Kind::Each { .. } => {
                 let (frame, _, width, _) = frames.first().copied().unwrap_or((0, 0, 0, true));
                 write_array_len(&mut out, width).expect(SURE);
-                (0..width).for_each(|copy| block(frame, copy, &mut out));
+                (0..width).try_for_each(|copy| self.of_block(run, frame, copy, &mut out))?;
             }
             Kind::First { count, .. } => {
                 let done: Vec<u32> = frames
@@ -196,31 +203,28 @@ impl Values {
                     .collect();
                 if *count == 1 {
                     if let Some(&frame) = done.first() {
-                        block(frame, 0, &mut out);
+                        self.of_block(run, frame, 0, &mut out)?;
                     }
                 } else {
                     write_array_len(&mut out, done.len() as u32).expect(SURE);
-                    done.iter().for_each(|&frame| block(frame, 0, &mut out));
+                    done.iter().try_for_each(|&frame| self.of_block(run, frame, 0, &mut out))?;
                 }
             }
             _ => {
                 if let Some(&(frame, ..)) = frames.last() {
-                    block(frame, 0, &mut out);
+                    self.of_block(run, frame, 0, &mut out)?;
                 }
             }
         }
-        if out.is_empty() { Cow::Borrowed(NIL) } else { Cow::Owned(out) }
+        Ok(if out.is_empty() { Cow::Borrowed(NIL) } else { Cow::Owned(out) })
     }
 
-    /// The index of a loop's last body result, for its next state.
-    pub(crate) fn body_result(&self, run: &Run, step: Step) -> Option<Vec<u8>> {
-        let (frame, ..) = run.frames_of(step).last()?;
-        let (block, _) = run.frame(frame);
+    /// What the last iteration of a loop yields: its next state. `None` before the first.
+    pub(crate) fn body_result(&self, run: &Run, step: Step) -> Result<Option<Vec<u8>>, String> {
+        let Some((frame, ..)) = run.frames_of(step).last() else { return Ok(None) };
         let mut out = Vec::new();
-        match View::new(self, run, frame, 0).write(&run.program.blocks[block as usize].result, &mut out) {
-            Ok(()) => Some(out),
-            Err(_) => Some(NIL.to_vec()),
-        }
+        self.of_block(run, frame, 0, &mut out)?;
+        Ok(Some(out))
     }
 }
 
@@ -254,8 +258,21 @@ impl<'v> View<'v> {
         Self { result: Some(result), ..self }
     }
 
-    /// Appends the value of a binding.
+    /// Appends the value of a binding. Blocks within blocks can multiply a value, so that its size is
+    /// looked at wherever it grows.
     pub(crate) fn write(&self, bind: &Bind, out: &mut Vec<u8>) -> Result<(), String> {
+        self.append(bind, out)?;
+        let most = self.values.most;
+        if out.len() > most {
+            return Err(format!(
+                "the value has more than the {most} bytes that are allowed; pass on less, or open the engine \
+                 with a larger max_value"
+            ));
+        }
+        Ok(())
+    }
+
+    fn append(&self, bind: &Bind, out: &mut Vec<u8>) -> Result<(), String> {
         match bind {
             Bind::Const(bytes) => out.extend_from_slice(bytes),
             Bind::Path { source, segments, expr } => {
@@ -266,7 +283,7 @@ impl<'v> View<'v> {
                             .ok_or_else(|| format!("{:?}: no variable {name:?} is set", expr.source()))?;
                         (Cow::Borrowed(&**bytes), &segments[1..])
                     }
-                    _ => (self.source(source), &segments[..]),
+                    _ => (self.source(source)?, &segments[..]),
                 };
                 let root = || expr.source().split(['[', '.']).next().unwrap_or_default().to_owned();
                 if segments.is_empty() {
@@ -323,7 +340,7 @@ impl<'v> View<'v> {
         Some(at)
     }
 
-    fn source(&self, source: &Source) -> Cow<'v, [u8]> {
+    fn source(&self, source: &Source) -> Result<Cow<'v, [u8]>, String> {
         let nil = Cow::Borrowed(NIL);
         let (run, values) = (self.run, self.values);
         let owner = |up: u16| self.level(up).and_then(|(frame, _)| run.owner(frame));
@@ -333,9 +350,9 @@ impl<'v> View<'v> {
             Cow::Owned(out)
         };
         let stored = |bytes: Option<&'v Bytes>| bytes.map_or(Cow::Borrowed(NIL), |it| Cow::Borrowed(&**it));
-        match *source {
+        Ok(match *source {
             Source::Step { up, node } => match self.level(up) {
-                Some((frame, copy)) => values.of_step(run, run.sibling(frame, copy, node)),
+                Some((frame, copy)) => values.of_step(run, run.sibling(frame, copy, node))?,
                 None => nil,
             },
             Source::Input { up } => match owner(up) {
@@ -343,9 +360,9 @@ impl<'v> View<'v> {
                 Some(owner) => stored(values.inputs.get(&owner)),
             },
             Source::Item { up } => {
-                let Some((frame, copy)) = self.level(up) else { return nil };
+                let Some((frame, copy)) = self.level(up) else { return Ok(nil) };
                 let Some(items) = run.owner(frame).and_then(|owner| values.items.get(&owner)) else {
-                    return nil;
+                    return Ok(nil);
                 };
                 match items.starts.get(copy as usize..copy as usize + 2) {
                     Some(ends) => Cow::Borrowed(&items.bytes[ends[0] as usize..ends[1] as usize]),
@@ -364,7 +381,7 @@ impl<'v> View<'v> {
             },
             Source::Error { up } => {
                 let Some((step, error)) = self.level(up).and_then(|(frame, _)| run.handles(frame)) else {
-                    return nil;
+                    return Ok(nil);
                 };
                 let mut out = Vec::new();
                 write_map_len(&mut out, 3).expect(SURE);
@@ -378,7 +395,7 @@ impl<'v> View<'v> {
             }
             Source::Vars => Cow::Owned(values.variables()),
             Source::Result => self.result.map_or(nil, Cow::Borrowed),
-        }
+        })
     }
 }
 
@@ -400,7 +417,7 @@ impl Scope for Names<'_, '_> {
         if let (Source::Vars, Some(name)) = (source, member) {
             return Ok(self.view.values.vars.get(name).cloned());
         }
-        let bytes = self.view.source(source);
+        let bytes = self.view.source(source)?;
         let Some(member) = member else { return Ok(Some(bytes.into_owned().into())) };
         let entries = value::entries(&bytes).map_err(|error| error.to_string())?;
         let Some(entries) = entries else {

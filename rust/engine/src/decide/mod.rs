@@ -18,8 +18,8 @@ pub const FLAGS: u64 = 0;
 /// together by recursion over them.
 pub const MAX_NESTING: u32 = 1000;
 
-/// Steps that a run may have.
-pub const MAX_STEPS: u32 = 1 << 30;
+/// Steps that a run may have: a dozen bytes each, so one and a half gigabytes at most.
+pub const MAX_STEPS: u32 = 1 << 27;
 
 /// What may be asked of a run.
 #[derive(Clone, Debug, PartialEq)]
