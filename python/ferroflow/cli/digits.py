@@ -254,6 +254,13 @@ def _print(handle: ff.Handle[Any], engine: ff.Engine) -> None:
         cells = (f"{it:.3f} s" for it in (total, total / len(seconds), max(seconds)))
         times.add_row(task, str(len(seconds)), *cells)
     console.print(times)
+    folds = [f"fold {fold + 1}" for fold in range(FOLDS)]
+    each = table("Time of each fold", 2, "preprocessor", "estimator", *folds)
+    fits = [step for step in steps if step.task == "demo.fit_fold"]
+    for number, candidate in enumerate(candidates.fn()):
+        row = fits[number * FOLDS : (number + 1) * FOLDS]
+        each.add_row(*candidate.values(), *(f"{step.seconds or 0.0:.3f} s" for step in row))
+    console.print(each)
     took, chain = longest_chain(view)
     console.print(f"Longest chain of steps that wait for each other: {took:.3f} s")
     for step in chain:
