@@ -15,7 +15,7 @@ use crate::core::{Core, now};
 /// How often other processes' commands are looked for.
 const INBOX: Duration = Duration::from_millis(50);
 
-/// Events gather for a quarter of the time that the last commit took, so that one sync serves what
+/// Events gather for half of the time that the last commit took, so that one sync serves what
 /// comes at nearly the same time, and for at most this long.
 const GATHER: Duration = Duration::from_millis(1);
 
@@ -53,12 +53,17 @@ impl Shared {
                 return false;
             }
             drop(core);
-            self.commit();
+            self.commit_if(|core| core.durable < number);
         }
     }
 
     /// Commits what has been gathered; waits if a commit is under way.
     pub(crate) fn commit(&self) {
+        self.commit_if(|_| true);
+    }
+
+    /// The same, if that is still wanted once no other commit is under way.
+    fn commit_if(&self, wanted: impl Fn(&Core) -> bool) {
         let mut committer = self.committer.lock();
         let Some(Committer { store, links }) = &mut *committer else {
             // The engine is closed: nothing is left to commit.
@@ -66,7 +71,7 @@ impl Shared {
             return;
         };
         let mut core = self.core.lock();
-        if !core.gathered() || core.failed.is_some() {
+        if !core.gathered() || core.failed.is_some() || !wanted(&core) {
             return;
         }
         let mut gathered = core.gather();
@@ -80,7 +85,7 @@ impl Shared {
         match committed {
             Ok(()) => {
                 let mut core = self.core.lock();
-                core.pause = (begun.elapsed() / 4).min(GATHER);
+                core.pause = (begun.elapsed() / 2).min(GATHER);
                 core.committed(&mut gathered);
                 drop(core);
                 self.done.notify_all();
