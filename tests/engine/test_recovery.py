@@ -1,5 +1,7 @@
 """Opening a database resumes what was running, and nothing finished runs again."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -99,3 +101,63 @@ def test_runs_with_unknown_tasks_wait_for_them(tmp_path: Path) -> None:
         assert engine.resume() == [run]
         engine.handle(run).signal("go")
         assert engine.handle(run).result(5) == [None, 1]
+
+
+@pytest.mark.req("P4.138", "P6.102")
+def test_a_retry_that_came_due_while_nobody_ran_is_made_at_the_next_start(tmp_path: Path) -> None:
+    tries = []
+
+    @ff.task(name="r.flaky", retry=ff.Retry(3, delay="150ms", backoff="fixed"))
+    def flaky() -> int:
+        tries.append(ff.current().attempt)
+        if len(tries) < 2:
+            raise OSError("not yet")
+        return len(tries)
+
+    @ff.workflow
+    def flow() -> int:
+        return flaky()
+
+    with ff.Engine(tmp_path / "runs.db") as engine:
+        handle = engine.start(flow)
+        until = time.monotonic() + 5
+        while handle.steps()[0].state != "waiting" and time.monotonic() < until:
+            time.sleep(0.005)
+        (waiting,) = handle.explain()
+        assert waiting.what == "retry"
+    time.sleep(0.2)
+    begun = time.monotonic()
+    with ff.Engine(tmp_path / "runs.db") as engine:
+        assert engine.handle(handle.id).result(5) == 2
+    assert time.monotonic() - begun < 0.15, "the delay had passed"
+    assert tries == [1, 2]
+
+
+def test_a_step_that_kills_its_process_is_counted_each_time(tmp_path: Path) -> None:
+    """Its start is on disk before its body runs, once it may have been running before."""
+    script = """
+import os, sys
+import ferroflow as ff
+@ff.task
+def deadly(log: str) -> int:
+    attempt = ff.current().attempt
+    with open(log, "a") as file:
+        file.write(f"{attempt}\\n")
+    if attempt < 4:
+        os._exit(9)
+    return attempt
+@ff.workflow
+def flow(log: str) -> int:
+    return deadly(log)
+with ff.Engine(sys.argv[1]) as engine:
+    runs = engine.list()
+    handle = engine.handle(runs[0].id) if runs else engine.start(flow, sys.argv[2])
+    print(handle.result(20))
+"""
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", script, str(tmp_path / "runs.db"), str(log)]
+    codes = [subprocess.run(command, timeout=50, stdout=subprocess.DEVNULL).returncode for _ in range(5)]
+    # The first start need not have reached the disk before the body ran; every later one has.
+    attempts = [int(line) for line in log.read_text().split()]
+    assert codes == [9] * (len(attempts) - 1) + [0] * (6 - len(attempts))
+    assert attempts in ([1, 2, 3, 4], [1, 1, 2, 3, 4])

@@ -264,7 +264,7 @@ def test_pause_and_resume(engine: ff.Engine) -> None:
     handle.pause()
     assert handle.status() == "paused"
     with pytest.raises(TimeoutError):
-        handle.result(timeout=0.15)
+        handle.result(timeout="150ms")
     handle.resume()
     assert handle.result(5) == 3
 

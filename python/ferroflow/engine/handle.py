@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
+from ferroflow.define.units import Duration, micros
 from ferroflow.engine import records
 from ferroflow.engine.blocking import asynchronous, may_block
 from ferroflow.engine.states import RunState
@@ -19,6 +20,10 @@ T_co = TypeVar("T_co", covariant=True)
 
 # State, degraded, packed result, (step, code, message, details), reason.
 _Ended = tuple[str, bool, bytes, tuple[str, str, str, str] | None, str | None]
+
+
+def _seconds(duration: Duration | None) -> float | None:
+    return None if duration is None else micros(duration) / 1e6
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,13 +86,13 @@ class Handle(Generic[T_co]):
         """Return the state of the run."""
         return RunState(self._core.status(self.id))
 
-    def result(self, timeout: float | None = None) -> T_co:
+    def result(self, timeout: Duration | None = None) -> T_co:
         """Wait for the end of the run and return what it yields.
 
         Parameters
         ----------
         timeout
-            Seconds to wait at most.
+            How long to wait at most: seconds, timedelta or "5m".
 
         Raises
         ------
@@ -99,10 +104,10 @@ class Handle(Generic[T_co]):
         may_block("handle.result()", "await handle.aresult()")
         return self._wait(timeout)
 
-    def _wait(self, timeout: float | None = None) -> T_co:
-        return self._yields(self._core.wait(self.id, timeout), timeout)
+    def _wait(self, timeout: Duration | None = None) -> T_co:
+        return self._yields(self._core.wait(self.id, _seconds(timeout)), timeout)
 
-    async def aresult(self, timeout: float | None = None) -> T_co:
+    async def aresult(self, timeout: Duration | None = None) -> T_co:
         """Like `result`, for `await`. However many runs are awaited, no thread waits for each."""
         import asyncio
 
@@ -112,7 +117,7 @@ class Handle(Generic[T_co]):
             # It may have ended before anybody listened.
             found = self._core.wait(self.id, 0.0)
             if found is None:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(_seconds(timeout)):
                     await ended.wait()
                 found = self._core.wait(self.id, 0.0)
         except TimeoutError:
@@ -121,9 +126,9 @@ class Handle(Generic[T_co]):
             ends.forget(self.id, ended)
         return self._yields(found, timeout)
 
-    def _yields(self, ended: _Ended | None, timeout: float | None) -> T_co:
+    def _yields(self, ended: _Ended | None, timeout: Duration | None) -> T_co:
         if ended is None:
-            raise TimeoutError(f"run {self.id} has not ended within {timeout} s")
+            raise TimeoutError(f"run {self.id} has not ended within {_seconds(timeout)} s")
         state, _, packed, error, reason = ended
         if state == "completed":
             value: T_co = msgspec.msgpack.decode(packed)
