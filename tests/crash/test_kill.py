@@ -42,6 +42,8 @@ class Log:
     events: list[dict[str, Any]]
     completed: set[int] = field(init=False)
     """Numbers of the steps with a recorded result."""
+    started: set[int] = field(init=False)
+    """Tokens of the attempts whose start is recorded."""
     slept: dict[str, int] = field(init=False)
     """Until when each sleep lasts."""
 
@@ -50,6 +52,7 @@ class Log:
         steps = [event["step"] for event in self.events if event["kind"] in kinds]
         assert not [step for step, times in Counter(steps).items() if times > 1], "completed twice"
         self.completed = {*steps}
+        self.started = {event["token"] for event in self.events if event["kind"] == "StepStarted"}
         until = {event["step"]: event["until"] for event in self.events if event["kind"] == "Slept"}
         self.slept = {self.view.steps[step].path: at for step, at in until.items()}
         for event in self.events:
@@ -74,6 +77,8 @@ class Soak:
         self.began: set[str] = set()
         self.done: set[tuple[str, int]] = set()
         """Steps of unfinished runs that are completed in the log, as of the last kill."""
+        self.cut_off: set[tuple[str, int]] = set()
+        """Steps that may have been running when the last kill came."""
         self.ended: set[str] = set()
         """Runs that have ended, as of the last kill."""
         self.tokens: set[int] = set()
@@ -131,6 +136,12 @@ class Soak:
         # A body was cut off, or one had ended whose commit was under way, or the log says that one ran.
         self.in_flight += bool(begun - ended) or lost or running
         self.ended |= {run for run, it in logs.items() if it.view.state == "completed"}
+        self.cut_off = {
+            (run, number)
+            for run in unfinished
+            for number, step in enumerate(log(run).view.steps)
+            if step.task is not None and step.state in ("running", "ready")
+        }
         self.done = {(run, step) for run in unfinished for step in log(run).completed}
 
     def read_bodies(self, log: Any) -> tuple[set[tuple[str, int]], set[tuple[str, int]]]:
@@ -148,6 +159,9 @@ class Soak:
             assert (run, int(step)) not in self.done, "a completed step ran again"
             assert int(token) not in self.tokens, "a fencing token was given twice"
             self.tokens.add(int(token))
+            if (run, int(step)) in self.cut_off:
+                # Or one that kills its process would be tried for ever.
+                assert int(token) in log(run).started, "a second try is not counted"
             steps = log(run).view.steps
             assert int(step) < len(steps), "a step ran although what opened it is not in the log"
             path = steps[int(step)].path
