@@ -51,11 +51,8 @@ def flow(done: list, left: list):
     return ff.each(left, lambda item: same.options(after=[ff.signal('never')])(item))
 with ff.Engine(sys.argv[1] + '/reopen.db') as engine:
     handle = engine.start(flow, list(range(100_000)), list(range(1000)))
-    while engine._core.status(handle.id) == 'running':
-        time.sleep(0.5)
-        done = sum(step.state == 'completed' for step in handle.steps())
-        if done >= 100_000:
-            break
+    while handle.progress().ended < 100_000 or handle.progress().running:
+        time.sleep(0.1)
 """
 
 REOPEN = """
@@ -65,18 +62,24 @@ def flow(done: list, left: list):
 before = time.perf_counter()
 engine = ff.Engine(sys.argv[1] + '/reopen.db')
 print(time.perf_counter() - before)
+(run,) = engine.list()
+progress = engine.handle(run.id).progress()
+assert engine.stats().active == 1 and progress.ended >= 100_000 and progress.total >= 102_000, progress
 engine.close()
 """
 
 EACH = """
 first = []
 @ff.task
-def stamp(n: int) -> None:
+def stamp(n: int) -> int:
     if not first:
         first.append(time.perf_counter())
+    return n
 @ff.workflow
 def flow(n: list):
     ff.each(n, stamp)
+def peak():
+    return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]) * 1024
 items = list(range(1_000_000))
 engine = ff.Engine(sys.argv[1] + '/each.db')
 engine.run(ff.Workflow.from_term('warm', same.term(1)))
@@ -84,7 +87,9 @@ before = rss()
 begun = time.perf_counter()
 handle = engine.start(flow, items)
 handle.result()
-print((rss() - before) / 1e6, first[0] - begun, time.perf_counter() - begun)
+took = time.perf_counter() - begun
+print((rss() - before) / 1e6, (peak() - before) / 1e6, first[0] - begun, took)
+assert handle.progress().ended == 1_000_001
 engine.close()
 """
 
@@ -121,8 +126,9 @@ def main() -> int:
         run(FILL, folder)
         reopened = statistics.median(run(REOPEN, folder)[0] for _ in range(3))
         row("reopening 100,000 finished and 1,000 unfinished steps", reopened, 1, "s")
-        memory, first, whole = run(EACH, folder)
+        memory, peak, first, whole = run(EACH, folder)
         row("each over a million: resident memory a step", memory, 300, "bytes")
+        table.add_row("each over a million: at its peak", f"{peak:.3g} bytes a step", "")
         row("each over a million: first step starts", first, 3, "s")
         table.add_row("each over a million: all done", f"{whole:.3g} s", "")
     Console(width=None if sys.stdout.isatty() else 140).print(table)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import ferroflow as ff
+from ferroflow import _core
 
 calls: list[str] = []
 
@@ -131,6 +132,27 @@ def test_a_retry_that_came_due_while_nobody_ran_is_made_at_the_next_start(tmp_pa
         assert engine.handle(handle.id).result(5) == 2
     assert time.monotonic() - begun < 0.15, "the delay had passed"
     assert tries == [1, 2]
+
+
+def test_commands_left_for_a_run_wait_for_it_and_those_of_no_use_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with ff.Engine(path) as engine:
+        waits, ended = engine.start(chain).id, engine.start(chain)
+        ended.cancel()
+    for run in (waits, ended.id, "00000000-0000-0000-0000-000000000000"):
+        _core.post(path, run, "signal:answer", b"\x07")
+
+    def left(engine: ff.Engine) -> int:
+        return int(engine.sql("SELECT count(*) AS n FROM inbox")[0]["n"])
+
+    with ff.Engine(path, resume=False) as engine:
+        until = time.monotonic() + 5
+        while left(engine) > 1 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert left(engine) == 1
+        engine.resume()
+        assert engine.handle(waits).result(5) == ["first", 7, "second"]
+        assert left(engine) == 0
 
 
 def test_a_step_that_kills_its_process_is_counted_each_time(tmp_path: Path) -> None:

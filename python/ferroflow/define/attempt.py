@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ferroflow import _core
 
-# The attempt and its arguments. Only who asks for more pays for it.
-attempt: ContextVar[tuple[_core.Job, bytes] | None] = ContextVar("ferroflow_attempt", default=None)
+# The attempt, its arguments, and how to decode them. Only who asks for more pays for it.
+attempt: ContextVar[tuple[_core.Job, bytes, Callable[[bytes], Any]] | None] = ContextVar(
+    "ferroflow_attempt", default=None
+)

@@ -106,8 +106,11 @@ class Task(Generic[P, R]):
     (<task triple>, 6, False)
     """
 
-    def __init__(self, fn: Callable[..., Any], name: str, options: StepOptions) -> None:
+    def __init__(
+        self, fn: Callable[..., Any], name: str, options: StepOptions, *, pickle: bool = False
+    ) -> None:
         self.fn = fn
+        self.pickles = pickle
         self.name = name
         self.is_async = inspect.iscoroutinefunction(fn)
         self._options = options
@@ -236,9 +239,14 @@ def task(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
 @overload
 def task(fn: Callable[P, R], /) -> Task[P, R]: ...
 @overload
-def task(*, name: str | None = None, **options: Unpack[Options]) -> _Decorator: ...
+def task(*, name: str | None = None, pickle: bool = False, **options: Unpack[Options]) -> _Decorator: ...
 def task(
-    fn: Callable[P, Any] | None = None, /, *, name: str | None = None, **options: Unpack[Options]
+    fn: Callable[P, Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    pickle: bool = False,
+    **options: Unpack[Options],
 ) -> Any:
     """Make a function a task.
 
@@ -246,9 +254,13 @@ def task(
     ----------
     fn
         A function or coroutine function; its arguments and result are recorded, so they are
-        numbers, texts, bytes, lists, dicts, dataclasses or msgspec structs.
+        numbers, texts, bytes, lists, dicts, dataclasses, msgspec structs, or (with the extra
+        `arrow`) NumPy arrays, Arrow tables, pandas DataFrames and Series.
     name
         Default: the function's name. It is how a resumed run finds the function.
+    pickle
+        True: the result is recorded as a pickle, whatever it is. Pickles are signed with a key
+        beside the database, and only those whose signature is right are read.
     retry
         Retries after a failure: a number or a `Retry`.
     timeout
@@ -264,7 +276,8 @@ def task(
     pure, idempotent, commutes_with
         Promises that the algebra may use.
     share
-        Immutable results may be handed on without decoding them again.
+        True: the result is immutable, so that all who take it may have the same object. Otherwise
+        each has one of its own, decoded from what is recorded.
 
     Examples
     --------
@@ -277,7 +290,7 @@ def task(
     """
 
     def decorate(fn: Callable[P, Any]) -> Task[P, Any]:
-        made: Task[P, Any] = Task(fn, name or fn.__name__, cast(StepOptions, options))
+        made: Task[P, Any] = Task(fn, name or fn.__name__, cast(StepOptions, options), pickle=pickle)
         registry.add(made)
         return made
 

@@ -21,11 +21,9 @@ if TYPE_CHECKING:
 
     from ferroflow import _core
     from ferroflow.define import Task
+    from ferroflow.engine.values import Codec
 
 Failed = tuple[str, str, str, bool]
-
-decode = msgspec.msgpack.Decoder().decode
-encode = msgspec.msgpack.Encoder().encode
 
 # Annotations for which the decoded value already is what the function expects.
 _PLAIN = {int, float, str, bool, bytes, list, dict, object, Any, None, type(None)}
@@ -52,26 +50,41 @@ def _converters(function: Callable[..., Any]) -> dict[str, Any]:
     return found
 
 
-def prepare(task: Task[..., Any]) -> Callable[..., Any]:
-    """Return the task's function, with arguments converted where its annotations ask for it."""
+def prepare(task: Task[..., Any], codec: Codec) -> Callable[..., Any]:
+    """Return the task's function, with arguments and result converted where the task asks for it."""
     function = task.fn
     hints = _converters(function)
-    if not hints:
+    if hints:
+        function = _converting(function, hints)
+    if not task.pickles:
         return function
+    if task.is_async:
+
+        async def pickled(*args: Any, **kwargs: Any) -> Any:
+            return codec.pickled(await function(*args, **kwargs))
+
+        return pickled
+    return lambda *args, **kwargs: codec.pickled(function(*args, **kwargs))
+
+
+def _converting(function: Callable[..., Any], hints: dict[str, Any]) -> Callable[..., Any]:
     signature = inspect.signature(function)
 
-    def convert(args: Any, kwargs: Any) -> inspect.BoundArguments:
+    def call(*args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(*args, **kwargs)
         for name, hint in hints.items():
             if name in bound.arguments:
-                bound.arguments[name] = msgspec.convert(bound.arguments[name], hint)
-        return bound
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        bound = convert(args, kwargs)
+                bound.arguments[name] = msgspec.convert(bound.arguments[name], hint, dec_hook=_as_it_is)
         return function(*bound.args, **bound.kwargs)
 
     return call
+
+
+def _as_it_is(kind: type, value: Any) -> Any:
+    """Pass on what was decoded to its own type: an array in a dataclass."""
+    if not isinstance(value, kind):
+        raise TypeError(f"expected {kind.__qualname__}, got {type(value).__qualname__}")
+    return value
 
 
 def failure(error: BaseException) -> Failed:
@@ -92,40 +105,41 @@ def failure(error: BaseException) -> Failed:
     return "EXECUTION_FAILED", message, details, True
 
 
-def unserialisable(value: Any, path: str = "result", seen: frozenset[int] = frozenset()) -> str:
+def unserialisable(codec: Codec, value: Any, path: str = "result", seen: frozenset[int] = frozenset()) -> str:
     """Say where in a value the first thing is that can't be recorded."""
     if id(value) in seen or len(seen) > 50:
         return f"{path} contains itself or nests too deeply"
     seen |= {id(value)}
+
+    def encodes(part: Any) -> bool:
+        try:
+            codec.encode(part)
+        except Exception:
+            return False
+        return True
+
     if isinstance(value, dict):
         for key, item in value.items():
-            if not _encodes(item):
-                return unserialisable(item, f"{path}[{key!r}]", seen)
-            if not _encodes(key):
+            if not encodes(item):
+                return unserialisable(codec, item, f"{path}[{key!r}]", seen)
+            if not encodes(key):
                 return f"{path} has a key of type {type(key).__name__}"
     elif isinstance(value, (list, tuple, set, frozenset)):
         for index, item in enumerate(value):
-            if not _encodes(item):
-                return unserialisable(item, f"{path}[{index}]", seen)
+            if not encodes(item):
+                return unserialisable(codec, item, f"{path}[{index}]", seen)
     return f"{path} is a {type(value).__module__}.{type(value).__qualname__}"
 
 
-def _encodes(value: Any) -> bool:
-    try:
-        encode(value)
-    except Exception:
-        return False
-    return True
-
-
-def pack(result: Any) -> bytes | Failed:
+def pack(codec: Codec, result: Any) -> bytes | Failed:
     """Encode a result, or say which part of it can't be recorded."""
     try:
-        return encode(result)
-    except Exception:
+        return codec.encode(result)
+    except Exception as error:
         message = (
-            f"{unserialisable(result)}, which can't be recorded; return numbers, texts, bytes, "
-            "lists, dicts, dataclasses or msgspec structs"
+            f"{unserialisable(codec, result)}, which can't be recorded ({error}); return numbers, texts, "
+            "bytes, lists, dicts, dataclasses, msgspec structs, arrays or tables, or make the task one "
+            "with pickle=True"
         )
         return "UNSERIALISABLE_RESULT", message, "", False
 
@@ -133,8 +147,10 @@ def pack(result: Any) -> bytes | Failed:
 class Bodies:
     """The functions of an engine's tasks by name, and the loop that runs asynchronous ones."""
 
-    def __init__(self, core: _core.Engine) -> None:
+    def __init__(self, core: _core.Engine, codec: Codec) -> None:
         self._core = core
+        self._codec = codec
+        self._decode = codec.decode
         self.functions: dict[str, Callable[..., Any]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: dict[int, asyncio.Task[bytes | Failed]] = {}
@@ -142,13 +158,13 @@ class Bodies:
     def execute(self, job: _core.Job, task: str, arguments: bytes) -> bytes | Failed:
         """Run a synchronous body in this thread."""
         try:
-            *args, kwargs = decode(arguments)
-            attempt.set((job, arguments))
+            *args, kwargs = self._decode(arguments)
+            attempt.set((job, arguments, self._decode))
             result = self.functions[task](*args, **kwargs)
         except BaseException as error:
             # Whatever a task raises is the step's failure, never the engine's.
             return failure(error)
-        return pack(result)
+        return pack(self._codec, result)
 
     def serve(self) -> None:
         """Hand asynchronous bodies to an event loop of their own until the engine stops."""
@@ -180,9 +196,9 @@ class Bodies:
         from asyncio import CancelledError
 
         try:
-            *args, kwargs = decode(arguments)
-            attempt.set((job, arguments))
-            return pack(await self.functions[task](*args, **kwargs))
+            *args, kwargs = self._decode(arguments)
+            attempt.set((job, arguments, self._decode))
+            return pack(self._codec, await self.functions[task](*args, **kwargs))
         except CancelledError:
             raise
         except BaseException as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -102,9 +102,10 @@ class Context:
     1
     """
 
-    def __init__(self, job: _core.Job, arguments: bytes) -> None:
+    def __init__(self, job: _core.Job, arguments: bytes, decode: Callable[[bytes], Any]) -> None:
         self._job = job
         self._arguments = arguments
+        self._decode = decode
 
     def __repr__(self) -> str:
         return f"<Context of attempt {self.attempt} of {self.step} in run {self.run}>"
@@ -146,7 +147,7 @@ class Context:
     @property
     def parameters(self) -> Named:
         """What the step was given, by the names of the function's parameters."""
-        *args, kwargs = msgspec.msgpack.decode(self._arguments)
+        *args, kwargs = self._decode(self._arguments)
         found = registry.find(self.task)
         if found is not None:
             bound = inspect.signature(found.fn).bind(*args, **kwargs)
@@ -174,7 +175,7 @@ class Context:
         return self._surroundings()
 
     def _surroundings(self) -> dict[str, Any]:
-        found: dict[str, Any] = msgspec.msgpack.decode(self._job.surroundings())
+        found: dict[str, Any] = self._decode(self._job.surroundings())
         return found
 
     def remaining(self) -> float | None:

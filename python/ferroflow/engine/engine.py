@@ -22,11 +22,12 @@ from ferroflow.define.units import Duration, micros, size
 from ferroflow.define.workflow import reporting
 from ferroflow.engine import records
 from ferroflow.engine.blocking import asynchronous, may_block
-from ferroflow.engine.bodies import Bodies, prepare
+from ferroflow.engine.bodies import Bodies, prepare, unserialisable
 from ferroflow.engine.handle import Handle
 from ferroflow.engine.listening import Ends, Event, Subscription
 from ferroflow.engine.logs import log, tells_changes
-from ferroflow.errors import DefinitionError, FerroflowError, TaskNotFound
+from ferroflow.engine.values import Codec
+from ferroflow.errors import DefinitionError, FerroflowError, InvalidInput, TaskNotFound
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -214,7 +215,8 @@ class Engine:
         )
         self.workers = threads
         self.unresumed: dict[str, FerroflowError] = {}
-        self._bodies = Bodies(self._native)
+        self._codec = Codec(self.path)
+        self._bodies = Bodies(self._native, self._codec)
         self._closing = threading.Lock()
         self._closed = False
         self._ends: Ends | None = None
@@ -371,7 +373,7 @@ class Engine:
             run = self._core.start(
                 program,
                 [lanes[name] for name in program.tasks],
-                msgspec.msgpack.encode(found.bind(*args, **inputs)),
+                self._encoded(found.bind(*args, **inputs), "inputs"),
                 PRIORITIES.index(options.priority),
                 None if options.timeout is None else micros(options.timeout),
                 options.correlation,
@@ -422,6 +424,14 @@ class Engine:
         """Like `run`, for `await`."""
         handle: Handle[R] = await self.astart(workflow, *args, options=options, **inputs)
         return await handle.aresult()
+
+    def _encoded(self, value: object, what: str) -> bytes:
+        try:
+            return self._codec.encode(value)
+        except Exception as why:
+            raise InvalidInput(
+                f"{unserialisable(self._codec, value, what)}, which can't be recorded ({why})"
+            ) from None
 
     def _listening(self) -> Ends:
         with self._closing:
@@ -529,7 +539,7 @@ class Engine:
             if found is None:
                 unknown.append(name)
                 continue
-            self._bodies.functions[name] = prepare(found)
+            self._bodies.functions[name] = prepare(found, self._codec)
             lanes[name] = int(found.is_async)
         if unknown:
             raise TaskNotFound(

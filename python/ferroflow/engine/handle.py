@@ -131,7 +131,7 @@ class Handle(Generic[T_co]):
             raise TimeoutError(f"run {self.id} has not ended within {_seconds(timeout)} s")
         state, _, packed, error, reason = ended
         if state == "completed":
-            value: T_co = msgspec.msgpack.decode(packed)
+            value: T_co = self._engine._codec.decode(packed)
             return value
         if state == "cancelled":
             raise RunCancelled(f"run {self.id} was cancelled: {reason}", run=self.id)
@@ -155,7 +155,7 @@ class Handle(Generic[T_co]):
 
     def signal(self, name: str, value: object = None) -> None:
         """Send a named signal; signals of one name are taken in the order they came."""
-        self._core.signal(self.id, name, msgspec.msgpack.encode(value))
+        self._core.signal(self.id, name, self._engine._encoded(value, "value"))
 
     def explain(self, limit: int = 10) -> list[Reason]:
         """Return what the run does and waits for, at most so many steps of each kind.

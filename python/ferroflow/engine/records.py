@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from ferroflow.engine.values import shown
+
 TABLE = 100
 """Steps that a notebook shows of a run."""
 
@@ -213,7 +215,7 @@ def run_view(packed: bytes) -> RunView:
         for name in names:
             # Values come as they were recorded: MessagePack inside the message.
             if (value := getattr(record, name)) is not None:
-                msgspec.structs.force_setattr(record, name, msgspec.msgpack.decode(value))
+                msgspec.structs.force_setattr(record, name, shown(value))
     return view
 
 
@@ -242,7 +244,7 @@ def _readable(fields: dict[str, Any]) -> dict[str, Any]:
     out = {}
     for name, field in fields.items():
         if isinstance(field, dict) and "Inline" in field:
-            out[name] = msgspec.msgpack.decode(field["Inline"])
+            out[name] = shown(field["Inline"])
         elif isinstance(field, dict) and "Blob" in field:
             out[name] = {"blob": bytes(field["Blob"]["hash"]).hex(), "bytes": field["Blob"]["len"]}
         elif name == "digest":

@@ -161,7 +161,9 @@ pub(crate) fn store_error(py: Python<'_>, error: &StoreError) -> PyErr {
         StoreError::Newer { .. } => "NewerDatabase",
         StoreError::InUse { .. } => "DatabaseInUse",
         StoreError::MissingTail { .. } => "MissingTail",
-        StoreError::Damaged { .. } | StoreError::Corrupt { .. } => "CorruptDatabase",
+        StoreError::Damaged { .. } | StoreError::Corrupt { .. } | StoreError::Lacks { .. } => {
+            "CorruptDatabase"
+        }
         StoreError::Query { .. } => "QueryRefused",
         StoreError::Fenced { .. } | StoreError::Absent { .. } | StoreError::Io { .. } => "StorageError",
     };

@@ -94,6 +94,8 @@ pub struct Inbox {
     pub command: String,
     /// A reason as text, or a signal's value as MessagePack.
     pub payload: Vec<u8>,
+    /// The state of the run as the list of runs has it; `None` if it is not there.
+    pub state: Option<String>,
 }
 
 /// Where runs are kept. One thread uses it.
@@ -177,6 +179,8 @@ pub enum StoreError {
     Corrupt { path: PathBuf, message: String },
     #[error("the query was refused or failed: {message}; only one SELECT at a time is allowed")]
     Query { message: String },
+    #[error("{what} is not in the database; restore it from a copy, together with its .blobs folder")]
+    Lacks { what: String },
     #[error("there is no database {path}")]
     Absent { path: PathBuf },
     #[error("{path}: {message}")]

@@ -18,7 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::evaluate::{Found, bind_arguments, evaluate};
 use crate::types::{Durability, Ended, Job, Outcome, Packed, Settings, Stats, Ticket};
-use crate::values::{Bytes, Values, View};
+use crate::values::{self, Bytes, Values, View};
 
 /// Results of ended runs that are kept at hand; older ones are read from the journal.
 const REMEMBERED: usize = 10_000;
@@ -554,7 +554,14 @@ impl Core {
             }
         }
         let set = found.into_iter().map(|(name, out)| (name, self.value(index, out.into()))).collect();
+        let packed = if self.shares(index, step) { values::shared(packed.bytes).into() } else { packed };
         Command::Complete { step, token, value: self.value(index, packed), set }
+    }
+
+    /// Whether the consumers of a step's result share it.
+    fn shares(&self, index: u32, step: Step) -> bool {
+        let live = self.runs.get(index as usize).and_then(Option::as_ref);
+        live.and_then(|live| live.run.task(step)).is_some_and(|task| task.options.share)
     }
 
     pub(crate) fn gathered(&self) -> bool {

@@ -7,7 +7,7 @@ use ferroflow_define::units;
 use ferroflow_define::value::{self, Item};
 use ferroflow_engine::{Micros, Run, Step};
 
-use crate::values::{Values, View};
+use crate::values::{Values, View, inner};
 
 pub(crate) fn bind_arguments(
     view: &View<'_>,
@@ -66,7 +66,7 @@ pub(crate) fn evaluate(run: &Run, values: &Values, step: Step) -> Result<Found, 
             Found::Looped(again, state)
         }
         Kind::Each { items, .. } => {
-            let items = plain(items)?;
+            let items = inner(&plain(items)?).to_vec();
             match value::item(&items, 0) {
                 Ok((Item::List(count), _)) => Found::Expanded(count, items),
                 Ok((other, _)) => return Err(format!("`each` needs a list, and this is {}", other.kind())),
@@ -75,7 +75,7 @@ pub(crate) fn evaluate(run: &Run, values: &Values, step: Step) -> Result<Found, 
         }
         Kind::Sleep(duration) => {
             let duration = plain(duration)?;
-            let micros = match value::item(&duration, 0) {
+            let micros = match value::item(inner(&duration), 0) {
                 Ok((Item::Int(seconds), _)) => units::seconds_to_micros(seconds as f64),
                 Ok((Item::Float(seconds), _)) => units::seconds_to_micros(seconds),
                 Ok((Item::Str(text), _)) => units::parse_duration(text),

@@ -68,9 +68,8 @@ pub(crate) fn find(reader: &mut dyn Reader, run: RunId) -> Result<RunRow, Engine
 }
 
 pub(crate) fn load_program(reader: &mut dyn Reader, row: &RunRow) -> Result<Arc<Program>, EngineError> {
-    let object = reader.definition(&row.digest)?.ok_or_else(|| StoreError::Corrupt {
-        path: Default::default(),
-        message: format!("the definition of workflow {:?} is not in the database", row.workflow),
+    let object = reader.definition(&row.digest)?.ok_or_else(|| StoreError::Lacks {
+        what: format!("the definition of workflow {:?}", row.workflow),
     })?;
     let definition = Definition::read(&object).map_err(EngineError::Problems)?;
     Program::compile(&definition).map(Arc::new).map_err(EngineError::Problems)
@@ -102,10 +101,8 @@ pub(crate) fn keep(
     event: &Event,
 ) -> Result<(), EngineError> {
     if let Some(Value::Blob { hash, .. }) = value_in(&event.what) {
-        let bytes = reader.blob(hash)?.ok_or_else(|| StoreError::Corrupt {
-            path: Default::default(),
-            message: format!("a value of run {run} is not among the blobs"),
-        })?;
+        let bytes =
+            reader.blob(hash)?.ok_or_else(|| StoreError::Lacks { what: format!("a value of run {run}") })?;
         values.blob(*hash, bytes.into());
     }
     values.observe(&event.what, event.at);

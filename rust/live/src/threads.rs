@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferroflow_define::value;
-use ferroflow_engine::{Command, RunId};
+use ferroflow_engine::{Command, RunId, RunState};
 use ferroflow_journal::Store;
 use ferroflow_journal::codec::Link;
 use parking_lot::{Condvar, Mutex};
@@ -155,7 +155,15 @@ fn halt(shared: &Shared, message: &str) {
 
 /// A command from another process. One that can't be carried out is dropped: its sender looks.
 fn carry_out(core: &mut Core, command: ferroflow_journal::Inbox) {
-    let Some(&index) = core.by_id.get(&command.run) else { return };
+    let Some(&index) = core.by_id.get(&command.run) else {
+        // One for a run that is still to be taken up stays; one for a run that has ended, or that
+        // never was, is of no use to anybody.
+        let state = command.state.as_deref().and_then(RunState::parse);
+        if state.is_none_or(RunState::is_terminal) {
+            core.taken.push(command.id);
+        }
+        return;
+    };
     let reason = || Arc::from(String::from_utf8_lossy(&command.payload).as_ref());
     let decoded = match command.command.split_once(':') {
         Some(("signal", name)) => {

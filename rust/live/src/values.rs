@@ -20,6 +20,25 @@ pub(crate) type Bytes = Arc<[u8]>;
 const NIL: &[u8] = &[0xc0];
 const SURE: &str = "memory takes what is written";
 
+/// The extension type of a value that its consumers share.
+const SHARED: i8 = 5;
+
+/// Marks a value as one that its consumers share.
+pub(crate) fn shared(bytes: Vec<u8>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + 6);
+    rmp::encode::write_ext_meta(&mut out, bytes.len() as u32, SHARED).expect(SURE);
+    out.extend(bytes);
+    out
+}
+
+/// The value itself, for whoever looks into it.
+pub(crate) fn inner(bytes: &[u8]) -> &[u8] {
+    match value::item(bytes, 0) {
+        Ok((Item::Ext(SHARED, inner), _)) => inner,
+        _ => bytes,
+    }
+}
+
 /// The items of an `each`, with where each of them starts.
 struct Items {
     bytes: Bytes,
@@ -289,7 +308,7 @@ impl<'v> View<'v> {
                 if segments.is_empty() {
                     out.extend_from_slice(&bytes);
                 } else {
-                    let found = value::follow(&root(), &bytes, segments)
+                    let found = value::follow(&root(), inner(&bytes), segments)
                         .map_err(|error| format!("{:?}: {error}", expr.source()))?;
                     out.extend_from_slice(found);
                 }
@@ -318,7 +337,7 @@ impl<'v> View<'v> {
         }
         let mut out = Vec::new();
         self.write(bind, &mut out)?;
-        match value::item(&out, 0) {
+        match value::item(inner(&out), 0) {
             Ok((Item::Bool(truth), _)) => Ok(truth),
             Ok((other, _)) => Err(format!("a condition has to be bool, and this is {}", other.kind())),
             Err(error) => Err(error.to_string()),
@@ -418,8 +437,8 @@ impl Scope for Names<'_, '_> {
             return Ok(self.view.values.vars.get(name).cloned());
         }
         let bytes = self.view.source(source)?;
-        let Some(member) = member else { return Ok(Some(bytes.into_owned().into())) };
-        let entries = value::entries(&bytes).map_err(|error| error.to_string())?;
+        let Some(member) = member else { return Ok(Some(inner(&bytes).into())) };
+        let entries = value::entries(inner(&bytes)).map_err(|error| error.to_string())?;
         let Some(entries) = entries else {
             return Err(format!("{} is no object, so it has no {member:?}", reference.root));
         };

@@ -227,7 +227,10 @@ impl Store for SqliteStore {
         }
         let mut query = self
             .connection
-            .prepare_cached("SELECT id, run, command, payload FROM inbox ORDER BY id")
+            .prepare_cached(
+                "SELECT inbox.id, run, command, payload, state FROM inbox LEFT JOIN runs ON runs.id = run \
+                 ORDER BY inbox.id",
+            )
             .map_err(&failed)?;
         let found: Vec<Inbox> = query
             .query_map([], |row| {
@@ -236,6 +239,7 @@ impl Store for SqliteStore {
                     run: RunId(row.get(1)?),
                     command: row.get(2)?,
                     payload: row.get(3)?,
+                    state: row.get(4)?,
                 })
             })
             .and_then(Iterator::collect)
