@@ -97,7 +97,7 @@ def test_closing_waits_for_bodies(tmp_path: Path) -> None:
 
 @pytest.mark.req("P7.4", "P8.97")
 def test_bodies_that_do_not_end_are_told_to_stop_and_run_again_later(tmp_path: Path) -> None:
-    begun, stopped = threading.Event(), threading.Event()
+    begun, abegun, stopped = threading.Event(), threading.Event(), threading.Event()
     go_on = threading.Event()
 
     @ff.task(name="l.stubborn")
@@ -113,6 +113,7 @@ def test_bodies_that_do_not_end_are_told_to_stop_and_run_again_later(tmp_path: P
 
     @ff.task(name="l.astubborn")
     async def astubborn() -> str:
+        abegun.set()
         while not go_on.is_set():
             await asyncio.sleep(0.005)
         return "done"
@@ -124,6 +125,7 @@ def test_bodies_that_do_not_end_are_told_to_stop_and_run_again_later(tmp_path: P
     engine = ff.Engine(tmp_path / "runs.db")
     handle = engine.start(flow)
     assert begun.wait(5)
+    assert abegun.wait(5)
     assert engine.close(drain="50ms") == 1
     assert stopped.is_set()
     go_on.set()
