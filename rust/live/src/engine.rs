@@ -285,20 +285,33 @@ impl Engine {
         })
     }
 
-    /// The state of a run, and how many of its steps are in which state.
+    /// The state of a run. Under `strict` none is said to have ended whose end is not on disk.
     pub fn status(&self, run: RunId) -> Result<RunState, EngineError> {
-        let core = self.core();
-        if let Some(&index) = core.by_id.get(&run)
-            && let Some(Some(live)) = core.runs.get(index as usize)
-        {
-            return Ok(live.run.state());
+        loop {
+            let core = self.core();
+            if let Some(&index) = core.by_id.get(&run)
+                && let Some(Some(live)) = core.runs.get(index as usize)
+            {
+                let state = live.run.state();
+                let promised = core.settings.durability == Durability::Strict;
+                if !state.is_terminal() || !promised {
+                    return Ok(state);
+                }
+                if let Some(message) = &core.failed {
+                    return Err(EngineError::Halted(message.clone()));
+                }
+                drop(core);
+                // The run is let go of by the commit that holds its end.
+                self.shared.commit();
+                continue;
+            }
+            if let Some(ended) = core.done.get(&run) {
+                return Ok(ended.state);
+            }
+            drop(core);
+            let row = self.with_reader(|reader| find(reader, run))?;
+            return Ok(RunState::parse(&row.state).unwrap_or(RunState::Blocked));
         }
-        if let Some(ended) = core.done.get(&run) {
-            return Ok(ended.state);
-        }
-        drop(core);
-        let row = self.with_reader(|reader| find(reader, run))?;
-        Ok(RunState::parse(&row.state).unwrap_or(RunState::Blocked))
     }
 
     /// How far a run is: steps that have ended, steps so far, and the paths of up to `most` steps
