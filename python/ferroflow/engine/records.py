@@ -86,6 +86,8 @@ class StepView(msgspec.Struct, frozen=True, kw_only=True):
         When it last became ready.
     started, ended
         Of its last attempt. A composite starts when it begins and ends when its blocks have.
+    ran_on
+        The `node` of the engine that began its last attempt, if it is a task.
     error
         Of the last attempt, if that failed.
     percent, message, updated
@@ -104,6 +106,7 @@ class StepView(msgspec.Struct, frozen=True, kw_only=True):
     scheduled: int | None
     started: int | None
     ended: int | None
+    ran_on: str | None
     error: Failure | None
     percent: float | None
     message: str | None
