@@ -233,7 +233,12 @@ class Engine:
         _open.add(self)
         self._changes = self.subscribe(_log_change) if tells_changes() else None
         if resume and self.path is not None:
-            self.resume(None if resume is True else resume)
+            try:
+                self.resume(None if resume is True else resume)
+            except BaseException as error:
+                error.add_note(f"{self.path} was not opened, as its unfinished runs could not be resumed")
+                self.close(drain=0)
+                raise
 
     @classmethod
     def dev(cls, *, workers: int = 10) -> Self:
