@@ -11,6 +11,7 @@ import pytest
 
 import ferroflow as ff
 from ferroflow import _core
+from ferroflow.define import registry
 
 
 @ff.task(name="b.one")
@@ -269,7 +270,7 @@ def test_errors_are_of_distinct_kinds_and_keep_their_causes() -> None:
     @ff.task(name="b.chained")
     def chained() -> None:
         try:
-            {}["nowhere"]
+            registry._tasks["nowhere"]
         except KeyError as error:
             raise RuntimeError("could not look it up") from error
 

@@ -200,12 +200,12 @@ def test_results_of_steps_that_had_ended_are_kept_when_another_fails() -> None:
 @pytest.mark.parametrize("strategy", ["none", "handler", "tolerated"])
 def test_a_step_that_can_not_be_started_fails_like_any_other(strategy: str) -> None:
     unbound = {"task": "o.note", "id": "unbound", "args": [{"$": "input.data.missing"}]}
-    term: dict[str, Any] = {
+    terms: dict[str, Any] = {
         "none": unbound,
         "handler": {"try": unbound, "catch": {"task": "o.note", "args": [{"$": "error.code"}]}},
         "tolerated": {"parallel": [{**unbound, "options": {"critical": False}}, {"sleep": 0}]},
-    }[strategy]
-    flow = ff.load({"name": "w", "inputs": ["data"], "term": term})
+    }
+    flow = ff.load({"name": "w", "inputs": ["data"], "term": terms[strategy]})
     with ff.Engine() as engine:
         handle = engine.start(flow, {})
         if strategy == "none":

@@ -167,12 +167,11 @@ def test_events_are_numbered_on_over_a_recovery_which_stays_on_record(tmp_path: 
     before, _ = on_disk(path, run)
     heard: list[ff.Event] = []
     with ff.Engine(path, resume=False, node="two") as engine:
-        with engine.subscribe(heard.append) as subscription:
-            engine.resume()
-            engine.handle(run).signal("go")
-            engine.handle(run).result(PATIENCE)
-            engine.close()
-            subscription.drain()
+        subscription = engine.subscribe(heard.append)
+        engine.resume()
+        engine.handle(run).signal("go")
+        engine.handle(run).result(PATIENCE)
+    subscription.drain()
     assert [event.sequence for event in heard] == [*range(len(before) + 1, len(before) + len(heard) + 1)]
     assert (heard[0].kind, heard[0].fields["node"]) == ("RunRecovered", "two")
     with ff.Engine(path) as engine:

@@ -261,8 +261,8 @@ fn each_state_takes_the_commands_that_make_sense_in_it() {
             let mut events = Vec::new();
             let done = run.handle(command, bench.now, &mut events);
             assert_eq!(done.is_ok(), allowed.contains(&name), "{name} of a {} run: {done:?}", run.state());
-            if done.is_err() {
-                assert!(done.unwrap_err().to_string().contains(bench.run.state().name()));
+            if let Err(refusal) = done {
+                assert!(refusal.to_string().contains(bench.run.state().name()), "{refusal}");
                 assert_eq!((run.state(), run.sequence()), (bench.run.state(), bench.run.sequence()));
                 assert!(events.is_empty());
             } else if name == "cancel" {
