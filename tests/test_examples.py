@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import logging
 import pkgutil
 
 import pytest
@@ -18,6 +19,11 @@ MODULES = [
 def test_examples(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Examples of different modules may use the same names for their tasks.
     monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
+    # One of them asks for a log on the console.
+    log = logging.getLogger("ferroflow")
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(log, "level", log.level)
+    monkeypatch.setattr(log, "_cache", {})
     module = importlib.import_module(name)
     finder = doctest.DocTestFinder(exclude_empty=True)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)

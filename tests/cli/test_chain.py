@@ -26,7 +26,7 @@ def view(steps: list[tuple[str, int, int, float]]) -> records.RunView:
         made.append(
             {
                 "path": path, "block": block, "node": node, "kind": kind, "task": task, "state": "completed",
-                "attempts": 1, "host": None, "scheduled": 0, "started": 0, "ended": int(seconds * 1e6),
+                "attempts": 1, "scheduled": 0, "started": 0, "ended": int(seconds * 1e6), "ran_on": None,
                 "error": None, "percent": None, "message": None, "updated": None, "result": None,
             }
         )  # fmt: skip

@@ -176,7 +176,7 @@ def test_a_gantt_chart_has_a_bar_for_each_attempt(database: Path, tmp_path: Path
 def test_attempts_that_were_cut_off_are_cancelled() -> None:
     step = {
         "path": "a", "block": 0, "node": 0, "kind": "task", "task": "t", "state": "running", "attempts": 2,
-        "host": None, "scheduled": 1, "started": 50, "ended": None, "error": None, "percent": None,
+        "scheduled": 1, "started": 50, "ended": None, "ran_on": None, "error": None, "percent": None,
         "message": None, "updated": None, "result": None,
     }  # fmt: skip
     run = {

@@ -102,6 +102,7 @@ def test_a_workflow_is_not_called_like_a_function() -> None:
         flow()
 
 
+@pytest.mark.req("P8.45")
 def test_two_tasks_of_one_name_are_refused() -> None:
     with pytest.raises(ff.DefinitionError, match="two tasks are called"):
 
@@ -159,7 +160,7 @@ def test_yaml(tmp_path: Path) -> None:
         ff.load(path)
 
 
-@pytest.mark.req("P9.112", "P9.113", "P9.114", "P9.115")
+@pytest.mark.req("P9.112", "P9.113", "P9.114", "P9.115", "P9.116", "P9.117")
 def test_system_tasks() -> None:
     compute, process = ff.library.compute, ff.library.data_process
     assert compute("avg", []) == {"result": 0.0}
@@ -177,9 +178,17 @@ def test_system_tasks() -> None:
     rows = [{"k": 1}, {"k": 2}]
     kept = process("filter", rows, condition_field="k", condition_value=2)
     assert kept == {"result": [{"k": 2}]}
-    assert process("merge", {"a": 1}, merge_with={"b": 2}) == {"result": {"a": 1, "b": 2}}
-    with pytest.raises(ff.Fail, match="INVALID_MERGE_WITH"):
-        process("merge", {"a": 1})
+    assert process("merge", {"a": 1, "b": 1}, merge_with={"b": 2}) == {"result": {"a": 1, "b": 2}}
+    wrong: list[tuple[str, Any, Any, str]] = [
+        ("filter", {"k": 1}, None, "INVALID_DATA"),
+        ("merge", [1], {"b": 2}, "INVALID_DATA"),
+        ("merge", {"a": 1}, None, "INVALID_MERGE_WITH"),
+        ("sort", [2, 1], None, "UNSUPPORTED_OPERATION"),
+    ]
+    for operation, data, other, code in wrong:
+        with pytest.raises(ff.Fail) as caught:
+            process(operation, data, merge_with=other, condition_field="k")
+        assert caught.value.code == code
 
 
 @pytest.mark.req("P8.66")

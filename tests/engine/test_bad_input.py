@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import ferroflow as ff
+from ferroflow import _core
+from ferroflow.define import registry
 
 
 @ff.task(name="b.one")
@@ -54,6 +57,7 @@ def test_everything_wrong_with_a_definition_at_once() -> None:
         assert place in str(caught.value)
 
 
+@pytest.mark.req("P4.149")
 def test_an_unregistered_task() -> None:
     with ff.Engine() as engine, pytest.raises(ff.TaskNotFound, match="nowhere"):
         engine.start(ff.load({"name": "w", "term": {"task": "nowhere"}}))
@@ -199,6 +203,96 @@ def test_a_flipped_bit_is_found_and_named(tmp_path: Path) -> None:
         assert engine.handle(other).result(5) == [7, 1]
 
 
+def damage(path: Path, statement: str, *parameters: object) -> None:
+    """Change a database behind its engine's back, in a process of its own."""
+    script = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]);"
+        "assert c.execute(sys.argv[2], [bytes.fromhex(it) for it in sys.argv[3:]]).rowcount; c.commit()"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path), statement, *map(str, parameters)], check=True)
+
+
+@pytest.mark.req("P6.91")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM records WHERE run = ?1 AND first = (SELECT min(first) FROM records WHERE run = ?1)",
+        "INSERT INTO records SELECT run, first + 1000, body FROM records WHERE run = ?1 "
+        "AND first = (SELECT max(first) FROM records WHERE run = ?1)",
+    ],
+)
+def test_a_record_that_is_missing_or_there_twice_is_found(tmp_path: Path, statement: str) -> None:
+    path = tmp_path / "runs.db"
+
+    @ff.workflow
+    def flow() -> Any:
+        return [ff.signal("a"), ff.signal("b")]
+
+    with ff.Engine(path) as engine:
+        handle = engine.start(flow)
+        handle.signal("a")
+    damage(path, statement, handle.id.replace("-", ""))
+    with ff.Engine(path) as engine:
+        assert list(engine.unresumed) == [handle.id]
+        with pytest.raises(ff.CorruptDatabase, match="does not follow the record before it"):
+            engine.handle(handle.id).events()
+
+
+@pytest.mark.req("P7.68", "P5.94")
+def test_a_run_without_its_definition_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+
+    @ff.workflow(name="lost")
+    def lost() -> Any:
+        return ff.signal("go")
+
+    @ff.workflow(name="kept")
+    def kept() -> Any:
+        return [ff.signal("go"), one(1)]
+
+    with ff.Engine(path) as engine:
+        without, with_ = engine.start(lost).id, engine.start(kept).id
+    damage(
+        path,
+        "DELETE FROM definitions WHERE digest = (SELECT digest FROM runs WHERE id = ?1)",
+        without.replace("-", ""),
+    )
+    with ff.Engine(path) as engine:
+        assert list(engine.unresumed) == [without]
+        with pytest.raises(ff.CorruptDatabase, match=r'definition of workflow "lost"'):
+            engine.handle(without).view()
+        engine.handle(with_).signal("go")
+        assert engine.handle(with_).result(5) == [None, 1]
+
+
+@pytest.mark.req("P7.162")
+def test_errors_are_of_distinct_kinds_and_keep_their_causes() -> None:
+    @ff.task(name="b.chained")
+    def chained() -> None:
+        try:
+            registry._tasks["nowhere"]
+        except KeyError as error:
+            raise RuntimeError("could not look it up") from error
+
+    @ff.workflow
+    def flow() -> None:
+        return chained()
+
+    with ff.Engine() as engine, pytest.raises(ff.RunFailed, match="could not look it up") as it:
+        engine.run(flow)
+    for part in ("KeyError: 'nowhere'", "direct cause", "RuntimeError: could not look it up"):
+        assert part in it.value.details
+        assert part in it.value.__notes__[0]
+    kinds = [
+        ff.DefinitionError, ff.InvalidInput, ff.TaskNotFound, ff.WorkflowNotFound, ff.RunNotFound,
+        ff.RunExists, ff.RunFailed, ff.RunCancelled, ff.RunEnded, ff.EngineBusy, ff.EngineClosed,
+        ff.StorageError,
+    ]  # fmt: skip
+    for kind in kinds:
+        assert [other for other in kinds if issubclass(kind, other)] == [kind]
+        assert issubclass(kind, ff.FerroflowError)
+
+
 def test_a_missing_tail_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
 
@@ -224,6 +318,7 @@ def test_a_second_engine_on_the_file(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.req("P4.149", "P7.12", "P7.71")
 def test_a_full_disk_halts_the_engine_and_loses_nothing(tmp_path: Path) -> None:
     """The limit on the size of files stands in for a full disk."""
     script = """
@@ -259,8 +354,15 @@ engine.close()
     with ff.Engine(path, resume=False) as engine:
         for run in lines[:-1]:
             assert engine.handle(run).result() == bytes(20_000)
+        # The list of runs and their events tell the same, also of the run that was cut off.
+        for record in engine.list(limit=1000):
+            view = engine.handle(record.id).view()
+            assert (record.state, record.ended) == (view.state, view.ended)
+    found = msgspec.msgpack.decode(_core.Reader(path).verify())
+    assert (found["complete"], found["broken"]) == (True, [])
 
 
+@pytest.mark.req("P7.68")
 def test_closed_engine_and_unknown_run() -> None:
     engine = ff.Engine()
     with pytest.raises(ff.RunNotFound):

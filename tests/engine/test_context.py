@@ -23,7 +23,7 @@ def give(value: Any) -> Any:
     return value
 
 
-@pytest.mark.req("P4.131", "P7.81", "P7.84", "P8.49", "P5.113")
+@pytest.mark.req("P4.131", "P7.81", "P7.82", "P7.83", "P7.84", "P8.49", "P5.113")
 def test_a_body_sees_inputs_variables_parameters_and_what_it_depends_on(engine: ff.Engine) -> None:
     @ff.task(name="x.look")
     def look(n: int, *, extra: int = 7) -> Any:
@@ -206,9 +206,10 @@ def test_an_asynchronous_body_sees_the_same(engine: ff.Engine) -> None:
 
     with ff.Engine(capacity={"slots": 1}) as small:
         assert small.run(flow, 9) == [[1, {"n": 9}], [2, {"n": 9}]]
+    with pytest.raises(ff.DefinitionError, match="slots"):
+        engine.run(flow, 9)
 
 
-@pytest.mark.req("P8.48")
 def test_concurrent_steps_have_contexts_of_their_own(engine: ff.Engine) -> None:
     @ff.task(name="x.path")
     def path(n: int) -> str:

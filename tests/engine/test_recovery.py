@@ -34,7 +34,7 @@ def chain() -> Any:
     return [first, answer, note.options(after=[first])("second")]
 
 
-@pytest.mark.req("P4.173", "P5.95", "P7.47", "P8.79", "P5.99")
+@pytest.mark.req("P7.47", "P8.79", "P8.86")
 def test_a_drained_engine_leaves_runs_for_the_next(tmp_path: Path) -> None:
     calls.clear()
     with ff.Engine(tmp_path / "runs.db") as engine:
@@ -52,7 +52,7 @@ def test_a_drained_engine_leaves_runs_for_the_next(tmp_path: Path) -> None:
         assert engine.handle(run).result() == ["first", 42, "second"]
 
 
-@pytest.mark.req("P7.18", "P6.133")
+@pytest.mark.req("P5.99", "P5.106", "P8.109")
 def test_a_paused_run_stays_paused(tmp_path: Path) -> None:
     with ff.Engine(tmp_path / "runs.db") as engine:
         handle = engine.start(chain)

@@ -120,7 +120,7 @@ def test_values_are_shown_on_request(tmp_path: Path) -> None:
         assert view.steps[1].result == {"answer": 42}
 
 
-@pytest.mark.req("P8.98")
+@pytest.mark.req("P6.100", "P8.98", "P8.104")
 def test_errors_are_structured() -> None:
     inner = broken.options(retry=ff.Retry(1, delay=0.001))
 

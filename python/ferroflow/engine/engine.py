@@ -235,7 +235,12 @@ class Engine:
         _open.add(self)
         self._changes = self.subscribe(_log_change) if tells_changes() else None
         if resume and self.path is not None:
-            self.resume(None if resume is True else resume)
+            try:
+                self.resume(None if resume is True else resume)
+            except BaseException as error:
+                error.add_note(f"{self.path} was not opened, as its unfinished runs could not be resumed")
+                self.close(drain=0)
+                raise
 
     @classmethod
     def dev(cls, *, workers: int = 10) -> Self:
@@ -581,7 +586,7 @@ class Engine:
         >>> with ff.Engine() as engine:
         ...     changes = engine.subscribe(lambda event: seen.append((event.was, event.state)))
         ...     engine.run(nothing)
-        >>> changes.close()
+        >>> changes.drain()
         >>> [f"{was} to {state}" for was, state in seen if was]
         ['created to running', 'running to completed']
         """

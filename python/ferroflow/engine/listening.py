@@ -69,7 +69,7 @@ class Subscription:
     >>> with ff.Engine() as engine:
     ...     subscription = engine.subscribe(lambda event: ended.append(event.run), kinds=["RunCompleted"])
     ...     run = engine.start(nothing).id
-    >>> subscription.close()
+    >>> subscription.drain()
     >>> ended == [run], subscription.failures
     (True, 0)
     """

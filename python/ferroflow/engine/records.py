@@ -84,12 +84,12 @@ class StepView(msgspec.Struct, frozen=True, kw_only=True):
         `pending`, `ready`, `running`, `waiting`, `completed`, ...
     attempts
         How many attempts were begun.
-    host
-        Where the engine was that began the last one.
     scheduled
         When it last became ready.
     started, ended
         Of its last attempt. A composite starts when it begins and ends when its blocks have.
+    ran_on
+        The `node` of the engine that began its last attempt, if it is a task.
     error
         Of the last attempt, if that failed.
     percent, message, updated
@@ -105,10 +105,10 @@ class StepView(msgspec.Struct, frozen=True, kw_only=True):
     task: str | None
     state: str
     attempts: int
-    host: str | None
     scheduled: int | None
     started: int | None
     ended: int | None
+    ran_on: str | None
     error: Failure | None
     percent: float | None
     message: str | None

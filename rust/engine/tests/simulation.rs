@@ -502,7 +502,7 @@ fn only_the_time_that_remains_counts_after_recovery() {
     assert_eq!(driver.run.state(), RunState::TimedOut, "the run's own minute is over");
 }
 
-/// Req: P6.133, P7.17, P7.18, P8.95
+/// Req: P6.133, P7.17, P7.18
 #[test]
 fn a_run_that_has_ended_refuses_commands() {
     let mut driver = one_step(Options::default());

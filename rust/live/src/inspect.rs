@@ -58,14 +58,14 @@ pub struct StepView {
     pub task: Option<String>,
     pub state: &'static str,
     pub attempts: u16,
-    /// Where the engine was that began the last attempt.
-    pub host: Option<Arc<str>>,
     /// When it last became ready.
     pub scheduled: Option<Micros>,
     /// When a task's last attempt began, or a composite.
     pub started: Option<Micros>,
     /// When that ended.
     pub ended: Option<Micros>,
+    /// Where the engine was that began a task's last attempt.
+    pub ran_on: Option<Arc<str>>,
     pub error: Option<Failure>,
     /// What the last attempt told of itself, and when.
     pub percent: Option<f64>,
@@ -131,10 +131,7 @@ pub fn inspect(reader: &mut dyn Reader, id: RunId, with_values: bool) -> Result<
             moved(&mut steps[step as usize], state, event.at);
         }
         run.out.moves = Some(moves);
-        tell(&mut steps, event);
-        if let What::StepStarted { step, .. } = event.what {
-            steps[step as usize].host = Some(run.head().node.clone());
-        }
+        tell(&mut steps, event, &run.head().node);
     }
     for (number, step) in steps.iter_mut().enumerate() {
         let number = number as u32;
@@ -183,10 +180,10 @@ fn view(run: &Run, step: u32) -> StepView {
         task: run.task(step).map(|task| run.program.tasks[task.task as usize].to_string()),
         state: StepState::Pending.name(),
         attempts: 0,
-        host: None,
         scheduled: None,
         started: None,
         ended: None,
+        ran_on: None,
         error: None,
         percent: None,
         message: None,
@@ -210,7 +207,7 @@ fn moved(step: &mut StepView, state: StepState, at: Micros) {
             StepState::Running => (step.started, step.ended) = (Some(at), None),
             StepState::Waiting => step.ended = Some(at),
             // An attempt that was cut off has no end of its own.
-            StepState::Ready => (step.started, step.ended) = (None, None),
+            StepState::Ready => (step.started, step.ended, step.ran_on) = (None, None, None),
             _ => {}
         }
     } else if matches!(state, StepState::Ready | StepState::Running | StepState::Waiting)
@@ -222,10 +219,11 @@ fn moved(step: &mut StepView, state: StepState, at: Micros) {
 }
 
 /// What an event says of its step besides its state.
-fn tell(steps: &mut [StepView], event: &Event) {
+fn tell(steps: &mut [StepView], event: &Event, node: &Arc<str>) {
     match &event.what {
         What::StepStarted { step, .. } => {
             let step = &mut steps[*step as usize];
+            step.ran_on = Some(node.clone());
             (step.percent, step.message, step.updated) = (None, None, None);
         }
         What::StepRetrying { step, error, .. }

@@ -170,7 +170,7 @@ mod tests {
         Schedule::new([("cpu".into(), 2000)].into(), 1)
     }
 
-    /// Req: P1.25, P8.12
+    /// Req: P1.25
     #[test]
     fn a_misfit_at_the_head_does_not_block_and_capacity_is_never_exceeded() {
         let mut schedule = two_cpus();

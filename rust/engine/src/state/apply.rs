@@ -288,6 +288,9 @@ impl Run {
         let Kind::Task(_) = self.checked(step)? else {
             return Err(self.illegal("only a task's step is started"));
         };
+        if !self.startable(step) {
+            return Err(self.illegal(format!("step {} is not one to start now", self.path(step))));
+        }
         let timeout = self.step_timeout(step);
         self.set(step, StepState::Running)?;
         self.steps.attempt[step as usize] = u16::try_from(attempt).unwrap_or(u16::MAX);
