@@ -99,3 +99,38 @@ def test_runs_with_unknown_tasks_wait_for_them(tmp_path: Path) -> None:
         assert engine.resume() == [run]
         engine.handle(run).signal("go")
         assert engine.handle(run).result(5) == [None, 1]
+
+
+@ff.task(name="r.long_text")
+def long_text() -> str:
+    return "x" * 100_000
+
+
+@ff.task(name="r.length")
+def length(text: str) -> int:
+    return len(text)
+
+
+@ff.workflow
+def measured() -> Any:
+    return length.options(after=[ff.signal("go")])(long_text())
+
+
+def test_a_relative_path_means_the_same_file_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(here)
+    with ff.Engine("runs.db") as engine:
+        monkeypatch.chdir(elsewhere)
+        handle = engine.start(measured)
+        while not handle.progress().ended:
+            time.sleep(0.01)
+        assert engine.sql("SELECT count(*) AS n FROM blobs") == [{"n": 1}]
+    assert not [*elsewhere.iterdir()]
+    with ff.Engine(here / "runs.db") as engine:
+        assert not engine.unresumed
+        engine.handle(handle.id).signal("go")
+        assert engine.handle(handle.id).result(10) == 100_000

@@ -34,6 +34,8 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens or creates a database for the one engine that may write to it.
     pub fn open(path: &Path, sync: Sync) -> Result<Self, StoreError> {
+        // The working directory may change while the database is open.
+        let path = &std::path::absolute(path).map_err(io(path))?;
         let lock = lock(path)?;
         let mut connection = Connection::open(path).map_err(sql(path))?;
         connection.busy_timeout(Duration::from_secs(30)).map_err(sql(path))?;
@@ -89,6 +91,11 @@ impl SqliteStore {
     /// this process.
     pub fn lock(&self) -> RawFd {
         self.lock.as_raw_fd()
+    }
+
+    /// Where the database is, whatever the working directory.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn blobs(&self) -> PathBuf {
