@@ -142,7 +142,7 @@ pub(crate) fn error(py: Python<'_>, error: EngineError) -> PyErr {
         EngineError::Store(failed) => return store_error(py, failed),
         EngineError::NoRun(_) => "RunNotFound",
         EngineError::Refused(Refusal::WrongState { state, .. }) if state.is_terminal() => "RunEnded",
-        EngineError::Refused(_) => "FerroflowError",
+        EngineError::Refused(_) | EngineError::Idle(_) => "FerroflowError",
         EngineError::Input(_) => "InvalidInput",
         EngineError::Exists(_) => "RunExists",
         EngineError::Busy(_) => "EngineBusy",

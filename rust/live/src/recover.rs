@@ -78,6 +78,9 @@ pub(crate) fn load_program(reader: &mut dyn Reader, row: &RunRow) -> Result<Arc<
 pub(crate) fn rebuild(reader: &mut dyn Reader, row: &RunRow) -> Result<(Run, Values, Link), EngineError> {
     let program = load_program(reader, row)?;
     let (events, link) = store::events(reader, row.id)?;
+    if events.is_empty() {
+        return Err(missing(row).into());
+    }
     let mut run = Run::new(row.id, program);
     let mut values = Values::default();
     for event in &events {
@@ -86,6 +89,12 @@ pub(crate) fn rebuild(reader: &mut dyn Reader, row: &RunRow) -> Result<(Run, Val
     }
     run.out = Default::default();
     Ok((run, values, link))
+}
+
+/// The list of runs knows of records that are not there.
+pub(crate) fn missing(row: &RunRow) -> StoreError {
+    let message = format!("records of run {}, which was {}, are missing", row.id, row.state);
+    StoreError::Corrupt { path: Default::default(), message }
 }
 
 /// Keeps the values that an event carries or names.

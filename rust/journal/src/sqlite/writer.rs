@@ -232,16 +232,24 @@ impl Store for SqliteStore {
         if version == self.inbox_version {
             return Ok(Vec::new());
         }
+        // Anybody may write there: what is no command of any run must not stand in the way of others.
+        self.connection
+            .prepare_cached(
+                "DELETE FROM inbox WHERE typeof(run) <> 'blob' OR length(run) <> 16 \
+                 OR typeof(command) <> 'text' OR typeof(payload) <> 'blob'",
+            )
+            .and_then(|mut delete| delete.execute([]))
+            .map_err(&failed)?;
         let mut query = self
             .connection
-            .prepare_cached("SELECT id, run, command, payload FROM inbox ORDER BY id")
+            .prepare_cached("SELECT id, run, CAST(command AS BLOB), payload FROM inbox ORDER BY id")
             .map_err(&failed)?;
         let found: Vec<Inbox> = query
             .query_map([], |row| {
                 Ok(Inbox {
                     id: row.get(0)?,
                     run: RunId(row.get(1)?),
-                    command: row.get(2)?,
+                    command: String::from_utf8_lossy(row.get_ref(2)?.as_blob()?).into_owned(),
                     payload: row.get(3)?,
                 })
             })
@@ -315,6 +323,23 @@ mod tests {
         assert!(there(b"named") && there(b"orphan"));
         drop(SqliteStore::open(&path, Sync::Full).unwrap());
         assert!(there(b"named") && !there(b"orphan"));
+    }
+
+    #[test]
+    fn what_is_no_command_is_thrown_out_of_the_inbox() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runs.db");
+        let mut store = SqliteStore::open(&path, Sync::Full).unwrap();
+        let other = Connection::open(&path).unwrap();
+        other
+            .execute_batch(
+                "INSERT INTO inbox (run, command, payload) VALUES ('x', 'cancel', x''), (x'01', 'cancel', x''), \
+                 (zeroblob(16), 5, x''), (zeroblob(16), x'ff', x''), (zeroblob(16), 'cancel', 'text'), \
+                 (zeroblob(16), CAST(x'ff' AS TEXT), x''), (zeroblob(16), 'pause', x'61')",
+            )
+            .unwrap();
+        let commands: Vec<String> = store.inbox().unwrap().into_iter().map(|it| it.command).collect();
+        assert_eq!(commands, ["\u{fffd}", "pause"]);
     }
 
     #[test]
