@@ -397,3 +397,36 @@ def test_a_workflow_without_steps_yields_what_it_says() -> None:
     with ff.Engine() as engine:
         assert engine.run(ff.load({"name": "w", "term": [], "result": {"a": 5}})) == {"a": 5}
         assert engine.run(ff.load({"name": "w", "term": []})) is None
+
+
+@pytest.mark.parametrize("body", [{"sequence": []}, {"sleep": 0}], ids=["nothing", "sleep 0"])
+def test_an_endless_loop_that_runs_no_task_holds_nobody_up(body: dict[str, Any]) -> None:
+    term = {"loop": body, "while": "true", "unbounded": True}
+    with ff.Engine() as engine:
+        endless = engine.start(ff.load({"name": "endless", "term": term}))
+        for n in range(20):
+            assert engine.run(ff.load({"name": "other", "term": compute(n)})) == {"result": n}
+        endless.pause()
+        endless.resume()
+        endless.cancel()
+        assert endless.status() == "cancelled"
+
+
+def test_what_takes_many_turns_comes_to_the_same() -> None:
+    """Each of the conditions looks at the whole input, so that they take longer than a turn."""
+    choice = {"choice": [{"if": "item < size(input.numbers) / 2", "then": compute(1)}], "else": compute(2)}
+    term = {"each": {"$": "input.numbers"}, "do": choice}
+    flow = ff.load({"name": "turns", "inputs": ["numbers"], "term": term})
+    with ff.Engine() as engine:
+        found = engine.run(flow, list(range(600)))
+        assert found == [{"result": 1}] * 300 + [{"result": 2}] * 300
+        assert engine.run(ff.load({"name": "l", "term": counting(20_000)})) == 20_000
+
+
+def compute(n: int) -> dict[str, Any]:
+    return {"task": "compute", "args": ["sum", [n]]}
+
+
+def counting(most: int) -> dict[str, Any]:
+    body = {"term": {"sequence": []}, "result": {"$": "state + 1"}}
+    return {"loop": body, "init": 0, "while": f"state < {most}", "max": most}

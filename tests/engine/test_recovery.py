@@ -183,3 +183,75 @@ with ff.Engine(sys.argv[1]) as engine:
     attempts = [int(line) for line in log.read_text().split()]
     assert codes == [9] * (len(attempts) - 1) + [0] * (6 - len(attempts))
     assert attempts in ([1, 2, 3, 4], [1, 1, 2, 3, 4])
+
+
+@ff.task(name="r.long_text")
+def long_text() -> str:
+    return "x" * 100_000
+
+
+@ff.task(name="r.length")
+def length(text: str) -> int:
+    return len(text)
+
+
+@ff.workflow
+def measured() -> Any:
+    return length.options(after=[ff.signal("go")])(long_text())
+
+
+def test_a_relative_path_means_the_same_file_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(here)
+    with ff.Engine("runs.db") as engine:
+        monkeypatch.chdir(elsewhere)
+        handle = engine.start(measured)
+        while not any(step.state == "completed" for step in handle.steps()):
+            time.sleep(0.01)
+        assert engine.sql("SELECT count(*) AS n FROM blobs") == [{"n": 1}]
+    assert not [*elsewhere.iterdir()]
+    with ff.Engine(here / "runs.db") as engine:
+        assert not engine.unresumed
+        engine.handle(handle.id).signal("go")
+        assert engine.handle(handle.id).result(10) == 100_000
+
+
+def test_a_run_that_this_engine_has_not_taken_up_is_said_to_be_that(tmp_path: Path) -> None:
+    with ff.Engine(tmp_path / "runs.db") as engine:
+        run = engine.start(chain).id
+    with ff.Engine(tmp_path / "runs.db", resume=False) as engine:
+        handle = engine.handle(run)
+        for use in (handle.result, handle.cancel, lambda: handle.signal("answer")):
+            with pytest.raises(ff.FerroflowError, match=r"not taken it up.*engine\.resume\(\)"):
+                use()
+        engine.resume()
+        handle.signal("answer", 1)
+        assert handle.result(10) == ["first", 1, "second"]
+
+
+@pytest.mark.parametrize("which", ["first > 0", "first > 1"], ids=["all", "the end"])
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_run_whose_records_are_missing_is_reported_and_never_hangs(
+    tmp_path: Path, which: str, ended: bool
+) -> None:
+    with ff.Engine(tmp_path / "runs.db") as engine:
+        handle = engine.start(chain)
+        if ended:
+            handle.signal("answer", 1)
+            handle.result(10)
+    _edit(tmp_path / "runs.db", f"DELETE FROM records WHERE {which}")
+    with ff.Engine(tmp_path / "runs.db") as engine:
+        if ended or which == "first > 0":
+            with pytest.raises(ff.CorruptDatabase, match="missing"):
+                engine.handle(handle.id).result(10)
+        assert set(engine.unresumed) == (set() if ended or which != "first > 0" else {handle.id})
+
+
+def _edit(path: Path, sql: str) -> None:
+    """Change a database from another process: a second SQLite in this one would drop its locks."""
+    code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()"
+    subprocess.run([sys.executable, "-c", code, path, sql], check=True)

@@ -142,7 +142,7 @@ pub(crate) fn error(py: Python<'_>, error: EngineError) -> PyErr {
         EngineError::Store(failed) => return store_error(py, failed),
         EngineError::NoRun(_) => "RunNotFound",
         EngineError::Refused(Refusal::WrongState { state, .. }) if state.is_terminal() => "RunEnded",
-        EngineError::Refused(_) => "FerroflowError",
+        EngineError::Refused(_) | EngineError::Idle(_) => "FerroflowError",
         EngineError::Input(_) => "InvalidInput",
         EngineError::Exists(_) => "RunExists",
         EngineError::Busy(_) => "EngineBusy",
@@ -245,20 +245,19 @@ impl Engine {
             step_timeout,
             node: node.into(),
         };
-        let kept = path.clone();
         let opened = py.detach(|| {
-            let (store, lock): (Box<dyn Store>, _) = match path {
+            let (store, path, lock): (Box<dyn Store>, _, _) = match path {
                 Some(path) => {
                     let store = SqliteStore::open(&path, sync)?;
-                    let lock = store.lock();
-                    (Box::new(store), Some(lock))
+                    let (path, lock) = (store.path().to_owned(), store.lock());
+                    (Box::new(store), Some(path), Some(lock))
                 }
-                None => (Box::<MemoryStore>::default(), None),
+                None => (Box::<MemoryStore>::default(), None, None),
             };
-            Ok((ferroflow_live::Engine::open(store, settings)?, lock))
+            Ok((ferroflow_live::Engine::open(store, settings)?, path, lock))
         });
         opened
-            .map(|(live, lock)| Self { live: Arc::new(live), path: kept, lock })
+            .map(|(live, path, lock)| Self { live: Arc::new(live), path, lock })
             .map_err(|failed| store_error(py, &failed))
     }
 

@@ -1,7 +1,7 @@
 //! What a driver asks of a store, and what can go wrong with one.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ferroflow_engine::event::Event;
 use ferroflow_engine::{Micros, RunId};
@@ -175,7 +175,7 @@ pub enum StoreError {
     Damaged { run: RunId, record: usize, damage: Damage },
     #[error("another engine has taken over {path}: nothing more is written")]
     Fenced { path: PathBuf },
-    #[error("{path} is damaged: {message}")]
+    #[error("{} is damaged: {message}", named(path))]
     Corrupt { path: PathBuf, message: String },
     #[error("the query was refused or failed: {message}; only one SELECT at a time is allowed")]
     Query { message: String },
@@ -185,4 +185,8 @@ pub enum StoreError {
     Absent { path: PathBuf },
     #[error("{path}: {message}")]
     Io { path: PathBuf, message: String },
+}
+
+fn named(path: &Path) -> std::path::Display<'_> {
+    if path.as_os_str().is_empty() { Path::new("the database").display() } else { path.display() }
 }

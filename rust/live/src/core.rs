@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ferroflow_define::Problem;
 use ferroflow_define::algebra::compile::Kind;
@@ -22,6 +22,9 @@ use crate::values::{self, Bytes, Values, View};
 
 /// Results of ended runs that are kept at hand; older ones are read from the journal.
 const REMEMBERED: usize = 10_000;
+
+/// For how long what one run asks is answered in one turn of the lock; then the others have theirs.
+const TURN: Duration = Duration::from_millis(5);
 
 pub(crate) struct Live {
     pub run: Run,
@@ -307,18 +310,27 @@ impl Core {
 
     /// After events: keeps their values, answers what steps ask, offers what became ready.
     fn follow(&mut self, index: u32, mut seen: usize, before: RunState) {
+        let mut begun = None;
         loop {
             let Some(Some(live)) = self.runs.get_mut(index as usize) else { return };
             for event in &live.events[seen..] {
                 live.values.observe(&event.what, event.at);
             }
             seen = live.events.len();
-            let asks = std::mem::take(&mut live.run.out.asks);
-            if asks.is_empty() {
+            let late = begun.is_some_and(|begun: Instant| begun.elapsed() > TURN);
+            if live.run.out.asks.is_empty() || late {
                 break;
             }
-            for step in asks {
+            let begun = begun.get_or_insert_with(Instant::now);
+            let mut asks = std::mem::take(&mut live.run.out.asks).into_iter();
+            for step in asks.by_ref() {
                 self.answer(index, step, &mut seen);
+                if begun.elapsed() > TURN {
+                    break;
+                }
+            }
+            if let Some(Some(live)) = self.runs.get_mut(index as usize) {
+                live.run.out.asks.splice(0..0, asks);
             }
         }
         let gate = if self.settings.durability == Durability::Strict { self.batch } else { 0 };
@@ -344,7 +356,9 @@ impl Core {
                 }
             }
         }
-        let wake = live.run.wake();
+        // What is left to answer goes on in the timer thread, turn by turn: at another instant than now.
+        let left = live.run.state() == RunState::Running && !live.run.out.asks.is_empty();
+        let wake = if left { live.wake.map(|at| at + 1).max(Some(now())) } else { live.run.wake() };
         if wake != live.wake {
             if let Some(at) = live.wake {
                 self.timers.remove(&(at, index));
@@ -655,11 +669,12 @@ impl Core {
         moved
     }
 
-    /// Lets everything happen that is due; says when the next thing is.
+    /// Lets everything happen that is due by now; says when the next thing is.
     pub(crate) fn tick(&mut self) -> Option<Micros> {
+        let due = now();
         loop {
             let &(at, index) = self.timers.first()?;
-            if at > now() {
+            if at > due {
                 return Some(at);
             }
             let before = self.timers.len();

@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::core::{Core, Update, ended_of, now};
 use crate::explain::{self, Reason};
 use crate::input::complete_input;
-use crate::recover::{find, rebuild};
+use crate::recover::{find, missing, rebuild};
 use crate::threads::{Committer, Shared, time, write};
 use crate::types::{Durability, Ended, EngineError, Outcome, Packed, Request, Settings, Stats, Ticket};
 use crate::values::Values;
@@ -281,7 +281,11 @@ impl Engine {
         self.with_reader(|reader| {
             let row = find(reader, run)?;
             let (run, values, _) = rebuild(reader, &row, most)?;
-            Ok::<_, EngineError>(ended_of(&run, &values))
+            match (run.state().is_terminal(), &*row.state) {
+                (true, _) => Ok(ended_of(&run, &values)),
+                (false, "created" | "running" | "paused") => Err(EngineError::Idle(row.id)),
+                (false, _) => Err(missing(&row).into()),
+            }
         })
     }
 

@@ -83,6 +83,9 @@ pub(crate) fn rebuild(
 ) -> Result<(Run, Values, Link), EngineError> {
     let program = load_program(reader, row)?;
     let (events, link) = store::events(reader, row.id)?;
+    if events.is_empty() {
+        return Err(missing(row).into());
+    }
     let mut run = Run::new(row.id, program);
     let mut values = Values::new(most);
     for event in &events {
@@ -91,6 +94,11 @@ pub(crate) fn rebuild(
     }
     run.out = Default::default();
     Ok((run, values, link))
+}
+
+/// The list of runs knows of records that are not there.
+pub(crate) fn missing(row: &RunRow) -> StoreError {
+    StoreError::Lacks { what: format!("the end of run {}, which was {},", row.id, row.state) }
 }
 
 /// Keeps the values that an event carries or names.

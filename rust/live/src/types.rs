@@ -146,6 +146,8 @@ pub enum EngineError {
     Store(#[from] StoreError),
     #[error("there is no run {0}")]
     NoRun(RunId),
+    #[error("run {0} has not ended, and this engine has not taken it up; let it go on with engine.resume()")]
+    Idle(RunId),
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("{0}")]

@@ -16,6 +16,7 @@ use rmp::encode::{
 };
 use rustc_hash::FxHashMap;
 
+use super::growth::{self, Extent};
 use super::{Expr, Reference};
 use crate::value::{self, Item, Segment};
 
@@ -66,9 +67,13 @@ impl Expr {
         }
         let mut size = 0usize;
         let mut roots: FxHashMap<Arc<str>, Cel> = FxHashMap::default();
+        let mut known: FxHashMap<Reference, Extent> = FxHashMap::default();
         for reference in self.references() {
             let Some(bytes) = scope.get(reference)? else { continue };
+            let before = size;
             let cel = decode(&bytes, &mut size)?;
+            let extent = Extent { values: (size - before) as f64, bytes: bytes.len() as f64 };
+            known.insert(reference.clone(), extent);
             match &reference.member {
                 None => {
                     roots.insert(reference.root.clone(), cel);
@@ -95,6 +100,7 @@ impl Expr {
                 "it could take {steps:.0} steps over {size} values; at most {BUDGET:.0} are allowed: compute it in a task"
             ));
         }
+        growth::check(self.program.expression(), &known)?;
         let mut context = Context::with_env(ENV.clone());
         for (name, value) in roots {
             context.add_variable_from_value(&*name, value);
@@ -311,6 +317,36 @@ mod tests {
         }
         let expr = Expr::parse("input.n").unwrap();
         assert!(expr.holds(&Json(vars)).unwrap_err().contains("has to be bool"));
+    }
+
+    /// What would have to be allocated for these ends a process.
+    #[test]
+    fn what_could_become_too_large_is_refused_beforehand() {
+        let vars =
+            || json!({"input": {"s": "x".repeat(1000), "l": vec![1; 1000], "o": {"deep": [[1, 2], [3]]}}});
+        let doubled = |of: &str| of.to_owned() + &".map(x, x + x)".repeat(60);
+        for source in [
+            doubled("['a']"),
+            doubled("[[1]]"),
+            doubled("[input.s]"),
+            doubled("[b'a']"),
+            "['a']".to_owned() + &".map(x, [x, x])".repeat(50),
+            "input.l.map(x, input.l.map(y, input.s + input.s + input.s))".to_owned(),
+            "input.l.map(x, input.l)".to_owned() + &".map(x, x.map(y, string(y) + input.s))".repeat(2),
+            format!("{{'k': {}}}.k.size()", doubled("['a']")),
+        ] {
+            let error = eval(&source, vars()).unwrap_err();
+            assert!(error.contains("compute it in a task"), "{error}");
+        }
+        for (source, found) in [
+            ("['a'].map(x, x + x).map(x, x + x)[0]", json!("aaaa")),
+            ("input.l.map(x, string(x) + input.s).size()", json!(1000)),
+            ("input.l.filter(x, x > 1)", json!([])),
+            ("input.o.deep.map(x, x.map(y, y + 1))", json!([[2, 3], [4]])),
+            ("input.l.map(x, {'a': x, 'b': input.s}).size() + 1", json!(1001)),
+        ] {
+            assert_eq!(eval(source, vars()), Ok(found), "{source}");
+        }
     }
 
     #[test]

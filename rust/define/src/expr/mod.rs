@@ -1,6 +1,7 @@
 //! CEL expressions: checked when a definition is read, evaluated when a driver is asked.
 
 mod evaluate;
+mod growth;
 mod guard;
 
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub struct Path {
 }
 
 /// A name that an expression reads, with its first member where that is fixed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
     pub root: Arc<str>,
     pub member: Option<Arc<str>>,

@@ -34,6 +34,8 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens or creates a database for the one engine that may write to it.
     pub fn open(path: &Path, sync: Sync) -> Result<Self, StoreError> {
+        // The working directory may change while the database is open.
+        let path = &std::path::absolute(path).map_err(io(path))?;
         let lock = lock(path)?;
         let mut connection = Connection::open(path).map_err(sql(path))?;
         connection.busy_timeout(Duration::from_secs(30)).map_err(sql(path))?;
@@ -89,6 +91,11 @@ impl SqliteStore {
     /// this process.
     pub fn lock(&self) -> RawFd {
         self.lock.as_raw_fd()
+    }
+
+    /// Where the database is, whatever the working directory.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn blobs(&self) -> PathBuf {
@@ -225,10 +232,19 @@ impl Store for SqliteStore {
         if version == self.inbox_version {
             return Ok(Vec::new());
         }
+        // Anybody may write there: what is no command of any run must not stand in the way of others.
+        self.connection
+            .prepare_cached(
+                "DELETE FROM inbox WHERE typeof(run) <> 'blob' OR length(run) <> 16 \
+                 OR typeof(command) <> 'text' OR typeof(payload) <> 'blob'",
+            )
+            .and_then(|mut delete| delete.execute([]))
+            .map_err(&failed)?;
         let mut query = self
             .connection
             .prepare_cached(
-                "SELECT inbox.id, run, command, payload, state FROM inbox LEFT JOIN runs ON runs.id = run \
+                "SELECT inbox.id, run, CAST(command AS BLOB), payload, state FROM inbox \
+                 LEFT JOIN runs ON runs.id = run \
                  ORDER BY inbox.id",
             )
             .map_err(&failed)?;
@@ -237,7 +253,7 @@ impl Store for SqliteStore {
                 Ok(Inbox {
                     id: row.get(0)?,
                     run: RunId(row.get(1)?),
-                    command: row.get(2)?,
+                    command: String::from_utf8_lossy(row.get_ref(2)?.as_blob()?).into_owned(),
                     payload: row.get(3)?,
                     state: row.get(4)?,
                 })
@@ -312,6 +328,23 @@ mod tests {
         assert!(there(b"named") && there(b"orphan"));
         drop(SqliteStore::open(&path, Sync::Full).unwrap());
         assert!(there(b"named") && !there(b"orphan"));
+    }
+
+    #[test]
+    fn what_is_no_command_is_thrown_out_of_the_inbox() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runs.db");
+        let mut store = SqliteStore::open(&path, Sync::Full).unwrap();
+        let other = Connection::open(&path).unwrap();
+        other
+            .execute_batch(
+                "INSERT INTO inbox (run, command, payload) VALUES ('x', 'cancel', x''), (x'01', 'cancel', x''), \
+                 (zeroblob(16), 5, x''), (zeroblob(16), x'ff', x''), (zeroblob(16), 'cancel', 'text'), \
+                 (zeroblob(16), CAST(x'ff' AS TEXT), x''), (zeroblob(16), 'pause', x'61')",
+            )
+            .unwrap();
+        let commands: Vec<String> = store.inbox().unwrap().into_iter().map(|it| it.command).collect();
+        assert_eq!(commands, ["\u{fffd}", "pause"]);
     }
 
     #[test]
