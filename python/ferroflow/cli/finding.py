@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from pathlib import Path
 
 from ferroflow import _core
@@ -36,8 +35,3 @@ def find(reader: _core.Reader, text: str, db: Path) -> records.RunRecord:
 def clock(micros: int | None) -> str:
     """Return an instant as local time."""
     return "" if micros is None else records.moment(micros).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def micros(moment: datetime | None) -> int | None:
-    """Return what a person typed as microseconds since 1970; local time unless it says otherwise."""
-    return None if moment is None else int(moment.astimezone().timestamp() * 1e6)

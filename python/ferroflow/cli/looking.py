@@ -14,7 +14,7 @@ import msgspec
 
 from ferroflow import _core
 from ferroflow.cli.ending import encoded, say
-from ferroflow.cli.finding import clock, find, micros
+from ferroflow.cli.finding import clock, find
 from ferroflow.cli.tree import tree
 from ferroflow.engine import records
 
@@ -69,7 +69,7 @@ def list_runs(
 ) -> None:
     """Print a page of runs, newest first."""
     reader = _core.Reader(db)
-    wanted = (workflow, list(states), correlation, micros(since), micros(until))
+    wanted = (workflow, list(states), correlation, records.instant(since), records.instant(until))
     oldest = None if before is None else find(reader, before, db).id
     # One more than is shown tells whether there is a next page.
     found = records.run_records(reader.runs(*wanted, oldest, limit + 1))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Self, TypeVar
@@ -17,103 +16,22 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar
 import msgspec
 
 from ferroflow import _core
-from ferroflow.define import Priority, Task, Workflow, registry
+from ferroflow.define import Task, Workflow, registry
 from ferroflow.define.units import Duration, micros, size
 from ferroflow.define.workflow import reporting
 from ferroflow.engine import records
 from ferroflow.engine.blocking import asynchronous, may_block
 from ferroflow.engine.bodies import Bodies, prepare, unserialisable
+from ferroflow.engine.capacity import capacity as amounts
 from ferroflow.engine.handle import Handle
 from ferroflow.engine.listening import Ends, Event, Subscription
 from ferroflow.engine.logs import log, tells_changes
+from ferroflow.engine.options import PRIORITIES, Registration, RunOptions, Stats
 from ferroflow.engine.values import Codec
 from ferroflow.errors import DefinitionError, FerroflowError, InvalidInput, TaskNotFound
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-PRIORITIES: Sequence[str] = ("critical", "high", "normal", "low", "background")
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """How a run is run.
-
-    Parameters
-    ----------
-    priority
-        Class of all its steps that have none of their own.
-    timeout
-        The run must end within this time: seconds, timedelta or "5m"; 0 for no limit. Goes before
-        the workflow's own.
-    correlation
-        An id of the caller's, to find the run by.
-    id
-        The id of the run, a UUID, where the caller has to know it beforehand: a second start with
-        it raises `RunExists`.
-    version
-        Of a workflow that is started by name; default: the version that was registered last.
-
-    Examples
-    --------
-    >>> import ferroflow as ff
-    >>> @ff.workflow
-    ... def nothing() -> None: ...
-    >>> with ff.Engine() as engine:
-    ...     _ = engine.run(nothing, options=ff.RunOptions(priority="high", correlation="order 7"))
-    ...     [run.correlation for run in engine.list()]
-    ['order 7']
-    """
-
-    priority: Priority = "normal"
-    timeout: Duration | None = None
-    correlation: str | None = None
-    id: str | None = None
-    version: str | None = None
-
-
-class Registration(msgspec.Struct, frozen=True, kw_only=True):
-    """A workflow that can be started by name.
-
-    Parameters
-    ----------
-    name, version
-        What it is called.
-    hash
-        The content hash of its normal form.
-    registered
-        Since when: microseconds since 1970, UTC.
-    """
-
-    name: str
-    version: str
-    hash: str
-    registered: int
-
-
-class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """What an engine has done since it was opened, and does now.
-
-    Parameters
-    ----------
-    runs
-        How many runs have come into each state.
-    active
-        Runs that have not ended.
-    ready, running
-        Steps that wait for a worker, and bodies that run.
-    commits
-        Commits that were made.
-    refused
-        Results that came too late, as their attempts had been superseded.
-    """
-
-    runs: dict[str, int]
-    active: int
-    ready: int
-    running: int
-    commits: int
-    refused: int
 
 
 _open: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -195,22 +113,17 @@ class Engine:
         threads = max(2, os.cpu_count() or 2) if workers is None else workers
         if threads < 1:
             raise ValueError(f"workers={threads}: at least one is needed")
-        amounts = {
-            "cpu": float(os.cpu_count() or 1),
-            "memory": _physical_memory(),
-            "disk": _free_disk(self.path),
-        }
-        amounts |= dict(capacity or {})  # type: ignore[arg-type]
         self._process = os.getpid()
         self._native = _core.Engine(
             self.path,
             durability,
-            {name: _amount(name, amount) for name, amount in amounts.items()},
+            amounts(capacity or {}, self.path),
             async_limit,
             size(max_value),
             max_runs,
-            _limit(run_timeout),
-            _limit(step_timeout),
+            # 0 means no limit, like None.
+            None if run_timeout is None else micros(run_timeout) or None,
+            None if step_timeout is None else micros(step_timeout) or None,
             node or os.uname().nodename,
         )
         self.workers = threads
@@ -641,8 +554,8 @@ class Engine:
         workflow: str | None = None,
         state: str | Iterable[str] = (),
         correlation: str | None = None,
-        since: int | None = None,
-        until: int | None = None,
+        since: datetime | int | None = None,
+        until: datetime | int | None = None,
         before: str | None = None,
         limit: int = 100,
     ) -> list[records.RunRecord]:
@@ -653,14 +566,16 @@ class Engine:
         workflow, state, correlation
             Only these.
         since, until
-            Created at or after, and before: microseconds since 1970, UTC.
+            Created at or after, and before: datetimes, or microseconds since 1970, UTC.
         before
             Only runs older than this one: pass the last id of a page to get the next.
         limit
             Runs to return at most.
         """
         states = [state] if isinstance(state, str) else [*state]
-        rows = self._core.runs(workflow, states, correlation, since, until, before, limit)
+        rows = self._core.runs(
+            workflow, states, correlation, records.instant(since), records.instant(until), before, limit
+        )
         return records.run_records(rows)
 
     aregister = asynchronous(register)
@@ -678,34 +593,9 @@ def _joined(threads: Iterable[threading.Thread], until: float) -> bool:
     return not any(thread.is_alive() for thread in others)
 
 
-def _limit(duration: Duration | None) -> int | None:
-    """Return microseconds; None and 0 mean no limit."""
-    return None if duration is None else micros(duration) or None
-
-
 def _log_change(event: Event) -> None:
     if event.kind == "RunCreated" or event.was is not None:
         log().info("%s %s is %s", event.workflow, event.run, event.state)
-
-
-def _physical_memory() -> float:
-    with contextlib.suppress(ValueError, OSError, AttributeError):
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return float(1 << 40)
-
-
-def _free_disk(path: Path | None) -> float:
-    with contextlib.suppress(OSError):
-        found = os.statvfs(path.absolute().parent if path else ".")
-        return float(found.f_bavail * found.f_frsize)
-    return float(1 << 40)
-
-
-def _amount(name: str, amount: float | str) -> int:
-    """Return the core's unit: bytes for memory and disk, thousandths for the rest."""
-    if name in ("memory", "disk"):
-        return size(amount if isinstance(amount, str) else int(amount))
-    return round(float(amount) * 1000)
 
 
 @atexit.register

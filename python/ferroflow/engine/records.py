@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -339,3 +339,10 @@ def attempts(view: RunView, log: Iterable[Mapping[str, Any]]) -> list[Attempt]:
 def moment(micros: int) -> datetime:
     """Return the instant that a record's number means."""
     return datetime.fromtimestamp(micros / 1e6, UTC)
+
+
+def instant(when: datetime | int | None) -> int | None:
+    """Return microseconds since 1970, UTC; a datetime without a zone is in local time."""
+    if not isinstance(when, datetime):
+        return when
+    return (when.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

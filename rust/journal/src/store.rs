@@ -179,7 +179,7 @@ pub enum StoreError {
     Corrupt { path: PathBuf, message: String },
     #[error("the query was refused or failed: {message}; only one SELECT at a time is allowed")]
     Query { message: String },
-    #[error("{what} is not in the database; restore it from a copy, together with its .blobs folder")]
+    #[error("{what} is missing in the database; restore it from a copy, together with its .blobs folder")]
     Lacks { what: String },
     #[error("there is no database {path}")]
     Absent { path: PathBuf },

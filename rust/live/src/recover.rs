@@ -98,7 +98,7 @@ pub(crate) fn rebuild(
 
 /// The list of runs knows of records that are not there.
 pub(crate) fn missing(row: &RunRow) -> StoreError {
-    StoreError::Lacks { what: format!("the end of run {}, which was {},", row.id, row.state) }
+    StoreError::Lacks { what: format!("a record of run {} ({})", row.id, row.state) }
 }
 
 /// Keeps the values that an event carries or names.

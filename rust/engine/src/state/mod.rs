@@ -4,6 +4,7 @@
 //! block's nodes. Only an `each` has more than one copy; a loop opens a frame an iteration.
 
 mod apply;
+mod follow;
 pub mod table;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -44,7 +45,7 @@ pub struct Run {
     /// What the run has come to, once nothing is left to do; the event that says so follows.
     pub(crate) end: Option<End>,
     pub(crate) tolerated: Vec<Step>,
-    pub(crate) work: VecDeque<apply::Work>,
+    pub(crate) work: VecDeque<follow::Work>,
     /// For the driver, which drains it.
     pub out: Out,
 }
