@@ -61,8 +61,10 @@ impl Shared {
     pub(crate) fn commit(&self) {
         let mut committer = self.committer.lock();
         let Some(Committer { store, links }) = &mut *committer else {
-            // The engine is closed: nothing is left to commit.
-            halt(self, "the engine is closed");
+            // The engine is closed. Whoever waited for its last commit finds that made.
+            if self.core.lock().gathered() {
+                halt(self, "the engine is closed");
+            }
             return;
         };
         let mut core = self.core.lock();
