@@ -1,6 +1,7 @@
 """Hearing what happens, and waiting without blocking."""
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -192,3 +193,17 @@ def test_a_call_that_blocks_an_event_loop_says_what_to_write(engine: ff.Engine) 
         return right()
 
     assert engine.run(fine) == 8
+
+
+def test_a_function_that_exits_harms_nobody(engine: ff.Engine) -> None:
+    seen: list[ff.Event] = []
+
+    def leave(event: ff.Event) -> None:
+        seen.append(event)
+        sys.exit(1)
+
+    with engine.subscribe(leave, kinds=["RunCompleted"]) as subscription:
+        engine.run(twice, 1)
+        engine.run(twice, 2)
+        until(lambda: subscription.failures == 2)
+    assert len(seen) == 2

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 import time
+import warnings
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -134,17 +136,10 @@ class Engine:
         self._closed = False
         self._ends: Ends | None = None
         self._loop_thread: threading.Thread | None = None
-        self._threads = [
-            threading.Thread(
-                target=self._native.work,
-                args=(0, self._bodies.execute),
-                name=f"ferroflow-worker-{number}",
-                daemon=True,
-            )
-            for number in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._hiring = threading.Lock()
+        self._threads: Sequence[threading.Thread] = ()
+        for number in range(threads):
+            self._hire(f"ferroflow-worker-{number}")
         _open.add(self)
         self._changes = self.subscribe(_log_change) if tells_changes() else None
         if resume and self.path is not None:
@@ -174,6 +169,26 @@ class Engine:
             log().addHandler(console)
         log().setLevel(logging.INFO)
         return cls(workers=workers, capacity={"cpu": workers})
+
+    def _hire(self, name: str) -> None:
+        worker = threading.Thread(
+            target=self._native.work, args=(0, self._bodies.execute), name=name, daemon=True
+        )
+        with self._hiring:
+            self._threads = [*filter(threading.Thread.is_alive, self._threads), worker]
+            worker.start()
+
+    @contextlib.contextmanager
+    def _stand_in(self) -> Iterator[None]:
+        """While a body waits for a run, let another thread work, or nobody might be left to run that."""
+        if threading.current_thread() not in self._threads:
+            yield
+            return
+        self._hire("ferroflow-stand-in")
+        try:
+            yield
+        finally:
+            self._native.retire()
 
     @property
     def _core(self) -> _core.Engine:
@@ -228,7 +243,6 @@ class Engine:
         with self._closing:
             if self._closed:
                 return 0
-            self._closed = True
             core = self._core
             core.stop()
             until = time.monotonic() + micros(drain) / 1e6
@@ -238,14 +252,23 @@ class Engine:
                 self._bodies.abandon()
                 if not _joined(threads, time.monotonic() + 1.0):
                     left = ", ".join(thread.name for thread in threads if thread.is_alive())
-                    log().warning("closed %r although bodies do not stop: %s", self, left)
+                    where = self.path or "memory"
+                    log().warning("closed the engine on %s although bodies do not stop: %s", where, left)
             core.join()
+            # Not before: what was interrupted here, by Ctrl-C, can be tried again.
+            self._closed = True
             if self._changes is not None:
                 self._changes.drain()
             _open.discard(self)
             return core.remaining()
 
     aclose = asynchronous(close)
+
+    def __del__(self) -> None:
+        # Its threads would go on, and hold the database, as long as the process lives.
+        if getattr(self, "_threads", None) and not self._closed and os.getpid() == self._process:
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
+            self.close(drain=0)
 
     # ------------------------------------------------------------------------------- running
 
@@ -352,7 +375,7 @@ class Engine:
             ) from None
 
     def _listening(self) -> Ends:
-        with self._closing:
+        with self._hiring:
             if self._ends is None:
                 self._ends = Ends(self._core)
             return self._ends
@@ -464,11 +487,13 @@ class Engine:
                 f"no task is called {', '.join(map(repr, unknown))}: import the module that "
                 "defines it with @ff.task, or correct the name"
             )
-        if any(lanes.values()) and self._loop_thread is None:
-            self._loop_thread = threading.Thread(
-                target=self._bodies.serve, name="ferroflow-feeder", daemon=True
-            )
-            self._loop_thread.start()
+        if any(lanes.values()):
+            with self._hiring:
+                if self._loop_thread is None:
+                    self._loop_thread = threading.Thread(
+                        target=self._bodies.serve, name="ferroflow-feeder", daemon=True
+                    )
+                    self._loop_thread.start()
         return lanes
 
     # ------------------------------------------------------------------------------- looking

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
+from ferroflow.define.attempt import attempt
 from ferroflow.define.units import Duration, micros
 from ferroflow.engine import records
 from ferroflow.engine.blocking import asynchronous, may_block
 from ferroflow.engine.states import RunState
-from ferroflow.errors import EngineClosed, RunCancelled, RunFailed, RunTimedOut
+from ferroflow.errors import EngineClosed, FerroflowError, RunCancelled, RunFailed, RunTimedOut
 
 if TYPE_CHECKING:
     from ferroflow import _core
@@ -105,12 +106,23 @@ class Handle(Generic[T_co]):
         return self._wait(timeout)
 
     def _wait(self, timeout: Duration | None = None) -> T_co:
-        return self._yields(self._core.wait(self.id, _seconds(timeout)), timeout)
+        self._not_from_within()
+        found = self._core.wait(self.id, 0.0)
+        if found is None:
+            with self._engine._stand_in():
+                found = self._core.wait(self.id, _seconds(timeout))
+        return self._yields(found, timeout)
+
+    def _not_from_within(self) -> None:
+        here = attempt.get()
+        if here is not None and here[0].run == self.id:
+            raise FerroflowError(f"a task of run {self.id} waits here for the end of its own run")
 
     async def aresult(self, timeout: Duration | None = None) -> T_co:
         """Like `result`, for `await`. However many runs are awaited, no thread waits for each."""
         import asyncio
 
+        self._not_from_within()
         ends = self._engine._listening()
         ended = ends.expect(self.id)
         try:

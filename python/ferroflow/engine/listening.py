@@ -82,12 +82,13 @@ class Subscription:
         run: str | None,
     ) -> None:
         self.failures = 0
-        self._listener = listener
         self._callback = callback
         self._kinds = frozenset(kinds)
         self._run = run
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._deliver, name="ferroflow-events", daemon=True)
+        self._thread = threading.Thread(
+            target=self._deliver, args=(listener,), name="ferroflow-events", daemon=True
+        )
         self._thread.start()
 
     def __enter__(self) -> Subscription:
@@ -106,10 +107,11 @@ class Subscription:
         """Wait until all is delivered that happened before the engine was closed."""
         self._thread.join()
 
-    def _deliver(self) -> None:
+    def _deliver(self, listener: _core.Listener) -> None:
+        # Nobody else has the listener: once this is over, no more events queue up for it.
         while not self._closed.is_set():
             try:
-                packed = self._listener.next(0.1)
+                packed = listener.next(0.1)
             except EngineClosed:
                 return
             for event in [] if packed is None else unpacked(packed):
@@ -121,7 +123,7 @@ class Subscription:
     def _call(self, event: Event) -> None:
         try:
             self._callback(event)
-        except Exception:
+        except BaseException:  # a `sys.exit()` too would end this thread and nothing else
             self.failures += 1
             log().exception("a subscriber raised on %s of run %s", event.kind, event.run)
 

@@ -170,6 +170,14 @@ pub(crate) fn store_error(py: Python<'_>, error: &StoreError) -> PyErr {
     raise(py, name, error.to_string())
 }
 
+/// How long to wait; what is negative is over already, and what is very long is as good as for ever.
+fn seconds(number: f64) -> PyResult<Duration> {
+    if number.is_nan() {
+        return Err(PyValueError::new_err("NaN seconds is no time to wait; give a number, or None for ever"));
+    }
+    Ok(Duration::from_secs_f64(number.clamp(0.0, 1e9)))
+}
+
 pub(crate) fn run_id(text: &str) -> PyResult<RunId> {
     let digits: String = text.chars().filter(|it| *it != '-').collect();
     if digits.len() == 32
@@ -384,7 +392,7 @@ impl Engine {
         timeout: Option<f64>,
     ) -> PyResult<Option<EndedTuple<'py>>> {
         let id = run_id(run)?;
-        let until = timeout.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e9)));
+        let until = timeout.map(seconds).transpose()?.map(|wait| Instant::now() + wait);
         loop {
             // In slices, so that Ctrl-C is noticed.
             let slice = Duration::from_millis(200);
@@ -412,6 +420,11 @@ impl Engine {
     fn work(&self, py: Python<'_>, lane: u8, execute: Bound<'_, PyAny>, cancel: Option<Bound<'_, PyAny>>) {
         let (live, names) = (self.live.clone(), HashMap::new());
         self.live.work(lane, &mut Worker { py, live, execute, cancel, names });
+    }
+
+    /// One worker leaves `work`, as one that waited is back.
+    fn retire(&self, py: Python<'_>) {
+        py.detach(|| self.live.retire());
     }
 
     /// What the engine has done and does, as MessagePack.
@@ -525,7 +538,7 @@ impl Listener {
     /// The next update as MessagePack, (run, workflow, first sequence number, state before,
     /// events, states that these lead to); None if there was none in so many seconds. Raises EngineClosed once there will be no more.
     fn next<'py>(&self, py: Python<'py>, seconds: f64) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let wait = Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
+        let wait = self::seconds(seconds)?;
         let found =
             py.detach(|| self.updates.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(wait));
         match found {

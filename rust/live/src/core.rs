@@ -82,6 +82,8 @@ pub(crate) struct Core {
     pub news: u64,
     /// Workers that wait for such news.
     pub idle_workers: usize,
+    /// Workers that stood in for others which waited in their bodies, and may go.
+    pub surplus: usize,
     /// The writing thread waits to be told that something has gathered.
     pub writer_idle: bool,
     /// How long events may gather before they are committed.
@@ -169,6 +171,7 @@ impl Core {
             async_running: 0,
             news: 0,
             idle_workers: 0,
+            surplus: 0,
             writer_idle: false,
             pause: Duration::ZERO,
             timer_set: None,

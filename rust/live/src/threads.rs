@@ -66,8 +66,10 @@ impl Shared {
     fn commit_if(&self, wanted: impl Fn(&Core) -> bool) {
         let mut committer = self.committer.lock();
         let Some(Committer { store, links }) = &mut *committer else {
-            // The engine is closed: nothing is left to commit.
-            halt(self, "the engine is closed");
+            // The engine is closed. Whoever waited for its last commit finds that made.
+            if self.core.lock().gathered() {
+                halt(self, "the engine is closed");
+            }
             return;
         };
         let mut core = self.core.lock();

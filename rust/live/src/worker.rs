@@ -16,6 +16,15 @@ pub trait Executor {
 }
 
 impl Engine {
+    /// One thread that runs steps of lane 0 leaves `work` as soon as it has no body to run.
+    pub fn retire(&self) {
+        let mut core = self.core();
+        core.surplus += 1;
+        core.news += 1;
+        drop(core);
+        self.shared.work.notify_all();
+    }
+
     /// Runs steps of a lane until the engine stops.
     pub fn work(&self, lane: u8, executor: &mut dyn Executor) {
         let mut done: Option<(Ticket, Outcome)> = None;
@@ -24,6 +33,13 @@ impl Engine {
             let news = core.news;
             if let Some((ticket, outcome)) = done.take() {
                 core.finish(&ticket, outcome);
+            }
+            if lane == 0 && core.surplus > 0 {
+                core.surplus -= 1;
+                drop(core);
+                // What this one handed in, and was woken for, is for the others now.
+                self.wake();
+                return;
             }
             let job = core.next(lane);
             let others = core.idle_workers > 0 && core.news > news && core.has_waiting();
