@@ -12,16 +12,14 @@ use ferroflow_engine::decide::Answer;
 use ferroflow_engine::ids::Value;
 use ferroflow_engine::schedule::{Class, Schedule};
 use ferroflow_engine::{Command, Event, Failure, Micros, Refusal, Run, RunId, RunState, Step, Token};
+use ferroflow_journal::Registered;
 use ferroflow_journal::codec::Link;
-use ferroflow_journal::{Append, Batch, Registered, RunRow};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::batch::Update;
 use crate::evaluate::{Found, bind_arguments, evaluate};
 use crate::types::{Durability, Ended, Job, Outcome, Packed, Settings, Stats, Ticket};
 use crate::values::{self, Bytes, Values, View};
-
-/// Results of ended runs that are kept at hand; older ones are read from the journal.
-const REMEMBERED: usize = 10_000;
 
 /// For how long what one run asks is answered in one turn of the lock; then the others have theirs.
 const TURN: Duration = Duration::from_millis(5);
@@ -30,18 +28,18 @@ pub(crate) struct Live {
     pub run: Run,
     pub values: Values,
     /// What a task's step demands, by block and node.
-    uses: Vec<FxHashMap<u32, Class>>,
+    pub uses: Vec<FxHashMap<u32, Class>>,
     /// Events that are not in a batch yet, and the number of the first.
-    events: Vec<Event>,
-    dirty: bool,
+    pub events: Vec<Event>,
+    pub dirty: bool,
     /// The row in the list of runs is out of date.
-    stale_row: bool,
+    pub stale_row: bool,
     /// The state as of the last commit.
-    told: RunState,
-    workflow: Arc<str>,
-    wake: Option<Micros>,
+    pub told: RunState,
+    pub workflow: Arc<str>,
+    pub wake: Option<Micros>,
     /// The link to continue from, until the committer knows it.
-    link: Option<Link>,
+    pub link: Option<Link>,
 }
 
 impl Live {
@@ -55,29 +53,29 @@ pub(crate) struct Core {
     pub runs: Vec<Option<Box<Live>>>,
     pub by_id: HashMap<RunId, u32>,
     pub schedule: Schedule,
-    tokens: Range<u64>,
+    pub tokens: Range<u64>,
     /// The batch being gathered has this number.
     pub batch: u64,
     pub durable: u64,
-    dirty: Vec<u32>,
-    definitions: Vec<([u8; 32], Vec<u8>)>,
-    known: FxHashSet<[u8; 32]>,
+    pub dirty: Vec<u32>,
+    pub definitions: Vec<([u8; 32], Vec<u8>)>,
+    pub known: FxHashSet<[u8; 32]>,
     /// Workflows that can be started by name, and those of them that no commit holds yet.
     pub registry: BTreeMap<(String, String), Registered>,
-    registered: Vec<Registered>,
-    blobs: Vec<([u8; 32], Bytes)>,
+    pub registered: Vec<Registered>,
+    pub blobs: Vec<([u8; 32], Bytes)>,
     pub taken: Vec<i64>,
     pub timers: BTreeSet<(Micros, u32)>,
     pub done: HashMap<RunId, Ended>,
     /// Runs that the kernel could not carry on with, and why.
     pub broken: HashMap<RunId, String>,
-    order: VecDeque<RunId>,
+    pub order: VecDeque<RunId>,
     /// Attempts that were superseded while their bodies run.
     pub stopped: FxHashSet<Token>,
     /// Of these, the asynchronous ones that somebody has to tell.
     pub to_cancel: Vec<Token>,
-    in_flight: FxHashMap<Token, u8>,
-    async_running: usize,
+    pub in_flight: FxHashMap<Token, u8>,
+    pub async_running: usize,
     /// Grows when there may be work for a worker that found none.
     pub news: u64,
     /// Workers that wait for such news.
@@ -101,43 +99,8 @@ pub(crate) struct Core {
     /// The engine waits for its bodies no longer: those that give up now run again later.
     pub abandoned: bool,
     /// How many runs have come into each state.
-    reached: [u64; RunState::ALL.len()],
-    refused: u64,
-}
-
-/// What a commit has added to a run: those who listen hear of it once it is made.
-#[derive(Clone, Debug)]
-pub struct Update {
-    pub run: RunId,
-    pub workflow: Arc<str>,
-    /// Sequence number of the first event.
-    pub first: u64,
-    pub events: Vec<Event>,
-    /// The state of the run before these events.
-    pub before: RunState,
-}
-
-/// What the committer takes along.
-pub(crate) struct Gathered {
-    pub number: u64,
-    pub runs: Vec<Part>,
-    pub definitions: Vec<([u8; 32], Vec<u8>)>,
-    pub registered: Vec<Registered>,
-    pub blobs: Vec<([u8; 32], Bytes)>,
-    pub taken: Vec<i64>,
-}
-
-pub(crate) struct Part {
-    pub index: u32,
-    pub run: RunId,
-    pub first: u64,
-    pub events: Vec<Event>,
-    pub row: Option<RunRow>,
-    pub link: Option<Link>,
-    pub ended: bool,
-    /// The workflow's name, and the state before: for those who listen.
-    pub workflow: Arc<str>,
-    pub before: RunState,
+    pub reached: [u64; RunState::ALL.len()],
+    pub refused: u64,
 }
 
 pub(crate) fn now() -> Micros {
@@ -581,82 +544,6 @@ impl Core {
         live.and_then(|live| live.run.task(step)).is_some_and(|task| task.options.share)
     }
 
-    pub(crate) fn gathered(&self) -> bool {
-        !self.dirty.is_empty()
-            || !self.taken.is_empty()
-            || !self.definitions.is_empty()
-            || !self.registered.is_empty()
-    }
-
-    /// Closes the batch and hands it to the committer.
-    pub(crate) fn gather(&mut self) -> Gathered {
-        let mut parts = Vec::with_capacity(self.dirty.len());
-        for index in std::mem::take(&mut self.dirty) {
-            let Some(Some(live)) = self.runs.get_mut(index as usize) else { continue };
-            live.dirty = false;
-            let events = std::mem::take(&mut live.events);
-            let first = live.run.sequence() + 1 - events.len() as u64;
-            let row = std::mem::take(&mut live.stale_row).then(|| row(&live.run));
-            let before = std::mem::replace(&mut live.told, live.run.state());
-            parts.push(Part {
-                index,
-                run: live.run.id,
-                first,
-                events,
-                row,
-                link: live.link.take(),
-                ended: live.run.state().is_terminal(),
-                workflow: live.workflow.clone(),
-                before,
-            });
-        }
-        let number = self.batch;
-        self.batch += 1;
-        Gathered {
-            number,
-            runs: parts,
-            definitions: std::mem::take(&mut self.definitions),
-            registered: std::mem::take(&mut self.registered),
-            blobs: std::mem::take(&mut self.blobs),
-            taken: std::mem::take(&mut self.taken),
-        }
-    }
-
-    /// A commit is done: what waited for it goes on, and ended runs are let go.
-    pub(crate) fn committed(&mut self, gathered: &mut Gathered) {
-        self.durable = gathered.number;
-        self.news += 1;
-        if !self.listeners.is_empty() {
-            for part in &mut gathered.runs {
-                let update = Update {
-                    run: part.run,
-                    workflow: part.workflow.clone(),
-                    first: part.first,
-                    events: std::mem::take(&mut part.events),
-                    before: part.before,
-                };
-                // Who no longer listens is forgotten.
-                self.listeners.retain(|listener| listener.send(update.clone()).is_ok());
-            }
-        }
-        for &Part { index, .. } in gathered.runs.iter().filter(|part| part.ended) {
-            let Some(live) = self.runs[index as usize].take() else { continue };
-            if let Some(at) = live.wake {
-                self.timers.remove(&(at, index));
-            }
-            let id = live.run.id;
-            self.by_id.remove(&id);
-            self.done.insert(id, ended_of(&live.run, &live.values));
-            self.end_listeners.retain(|listener| listener.send(id).is_ok());
-            self.order.push_back(id);
-            if self.order.len() > REMEMBERED
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.done.remove(&oldest);
-            }
-        }
-    }
-
     /// Whether steps wait to be taken.
     pub(crate) fn has_waiting(&self) -> bool {
         self.schedule.waiting(0) + self.schedule.waiting(1) > 0
@@ -691,63 +578,5 @@ impl Core {
                 }
             }
         }
-    }
-}
-
-impl Gathered {
-    pub(crate) fn batch(&mut self, links: &mut HashMap<RunId, Link>) -> Batch {
-        let mut appends = Vec::with_capacity(self.runs.len());
-        for part in &mut self.runs {
-            let previous = part.link.or_else(|| links.get(&part.run).copied()).unwrap_or_default();
-            let (record, link) = ferroflow_journal::codec::encode(&previous, part.first, &part.events);
-            if part.ended {
-                links.remove(&part.run);
-            } else {
-                links.insert(part.run, link);
-            }
-            let (run, first, row) = (part.run, part.first, part.row.take());
-            appends.push(Append { run, first, record, previous, link, row });
-        }
-        Batch {
-            appends,
-            definitions: std::mem::take(&mut self.definitions),
-            registered: std::mem::take(&mut self.registered),
-            blobs: self.blobs.iter().map(|(hash, _)| *hash).collect(),
-            taken: std::mem::take(&mut self.taken),
-        }
-    }
-}
-
-/// What has come of a run.
-pub(crate) fn ended_of(run: &Run, values: &Values) -> Ended {
-    let head = run.head();
-    Ended {
-        state: run.state(),
-        degraded: head.degraded,
-        result: if run.state() == RunState::Completed { values.result(run) } else { Ok(vec![0xc0]) },
-        error: head
-            .error
-            .as_ref()
-            .map(|(step, error)| (step.map_or_else(String::new, |step| run.path(step)), error.clone())),
-        reason: head.reason.as_deref().map(str::to_owned),
-    }
-}
-
-/// How the list of runs shows a run.
-pub(crate) fn row(run: &Run) -> RunRow {
-    let head = run.head();
-    RunRow {
-        id: run.id,
-        workflow: run.program.name.clone(),
-        version: run.program.version.clone(),
-        state: run.state().name().to_owned(),
-        degraded: head.degraded,
-        priority: head.priority,
-        correlation: head.correlation.as_deref().map(str::to_owned),
-        digest: head.digest,
-        created: head.created,
-        started: head.started,
-        ended: head.ended,
-        error: head.error.as_ref().map(|(_, error)| format!("{}: {}", error.code, error.message)),
     }
 }

@@ -12,7 +12,8 @@ use ferroflow_engine::{Command, Refusal, Run, RunId, RunState, Step, StepState};
 use ferroflow_journal::{Reader, Registered, Store, StoreError};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::core::{Core, Update, ended_of, now};
+use crate::batch::{Update, ended_of};
+use crate::core::{Core, now};
 use crate::explain::{self, Reason};
 use crate::input::complete_input;
 use crate::recover::{find, missing, rebuild};

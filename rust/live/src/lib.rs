@@ -4,6 +4,7 @@
 //! outcome of one body and take the next. Whoever waits for a commit makes it, with all that has
 //! gathered; a writing thread makes the others, and another one waits for timers.
 
+mod batch;
 mod core;
 mod engine;
 mod evaluate;
@@ -16,7 +17,7 @@ mod types;
 mod values;
 mod worker;
 
-pub use crate::core::Update;
+pub use crate::batch::Update;
 pub use crate::engine::Engine;
 pub use crate::explain::Reason;
 pub use crate::inspect::{BlockView, Inspection, StepView, blocks, inspect};
