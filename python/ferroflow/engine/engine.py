@@ -11,6 +11,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Self, TypeVar
@@ -135,9 +136,9 @@ class Engine:
         self._closing = threading.Lock()
         self._closed = False
         self._ends: Ends | None = None
-        self._loop_thread: threading.Thread | None = None
+        self._loop_thread: _Thread | None = None
         self._hiring = threading.Lock()
-        self._threads: Sequence[threading.Thread] = ()
+        self._threads: Sequence[_Thread] = ()
         for number in range(threads):
             self._hire(f"ferroflow-worker-{number}")
         _open.add(self)
@@ -171,11 +172,9 @@ class Engine:
         return cls(workers=workers, capacity={"cpu": workers})
 
     def _hire(self, name: str) -> None:
-        worker = threading.Thread(
-            target=self._native.work, args=(0, self._bodies.execute), name=name, daemon=True
-        )
+        worker = _Thread(partial(self._native.work, 0, self._bodies.execute), name)
         with self._hiring:
-            self._threads = [*filter(threading.Thread.is_alive, self._threads), worker]
+            self._threads = [*(it for it in self._threads if not it.done.is_set()), worker]
             worker.start()
 
     @contextlib.contextmanager
@@ -251,7 +250,7 @@ class Engine:
                 core.abandon()
                 self._bodies.abandon()
                 if not _joined(threads, time.monotonic() + 1.0):
-                    left = ", ".join(thread.name for thread in threads if thread.is_alive())
+                    left = ", ".join(thread.name for thread in threads if not thread.done.is_set())
                     where = self.path or "memory"
                     log().warning("closed the engine on %s although bodies do not stop: %s", where, left)
             core.join()
@@ -490,9 +489,7 @@ class Engine:
         if any(lanes.values()):
             with self._hiring:
                 if self._loop_thread is None:
-                    self._loop_thread = threading.Thread(
-                        target=self._bodies.serve, name="ferroflow-feeder", daemon=True
-                    )
+                    self._loop_thread = _Thread(self._bodies.serve, "ferroflow-feeder")
                     self._loop_thread.start()
         return lanes
 
@@ -610,12 +607,27 @@ class Engine:
     asql = asynchronous(sql)
 
 
-def _joined(threads: Iterable[threading.Thread], until: float) -> bool:
+class _Thread(threading.Thread):
+    """Says itself when it is done: a `join` that Ctrl-C interrupts takes the thread for ended."""
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self.done = threading.Event()
+        self._work = target
+
+    def run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self.done.set()
+
+
+def _joined(threads: Iterable[_Thread], until: float) -> bool:
     """Wait for threads until an instant; whether all have ended."""
     others = [thread for thread in threads if thread is not threading.current_thread()]
     for thread in others:
-        thread.join(max(0.0, until - time.monotonic()))
-    return not any(thread.is_alive() for thread in others)
+        thread.done.wait(max(0.0, until - time.monotonic()))
+    return all(thread.done.is_set() for thread in others)
 
 
 def _log_change(event: Event) -> None:

@@ -226,6 +226,20 @@ mod tests {
     }
 
     #[test]
+    fn names_that_stand_alone_are_told_from_others() {
+        assert!(["a", "_", "a1_B"].into_iter().all(plain));
+        assert!(!["", "1a", "a-b", "a.b", "ä", "in", "true"].into_iter().any(plain));
+    }
+
+    #[test]
+    fn expressions_are_equal_by_their_text_and_a_test_for_presence_is_no_path() {
+        let expr = |source| Expr::parse(source).unwrap();
+        assert_eq!(expr("a.b"), expr("a.b"));
+        assert_ne!(expr("a.b"), expr("a.c"));
+        assert!(expr("has(steps.a.b)").path().is_none());
+    }
+
+    #[test]
     fn what_is_not_cel_is_refused_with_the_text() {
         for bad in ["", "1 +", "steps.", "a b", "(", "'x"] {
             assert!(Expr::parse(bad).unwrap_err().contains(&format!("{bad:?}")), "{bad}");
