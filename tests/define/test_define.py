@@ -261,5 +261,5 @@ def test_a_ref_that_would_be_lost_is_refused(wrap: Any) -> None:
 
 @pytest.mark.parametrize("part", [1 << 64, "\ud800", object(), {load: 1}])
 def test_what_no_definition_can_hold_is_refused(part: Any) -> None:
-    with pytest.raises(ff.DefinitionError, match="definition|recorded"):
+    with pytest.raises(ff.DefinitionError, match=r"definition|recorded"):
         _ = ff.workflow(name="held")(lambda: given(part)).program

@@ -107,6 +107,10 @@ def unserialisable(value: Any, path: str = "result", seen: frozenset[int] = froz
         for index, item in enumerate(value):
             if not _encodes(item):
                 return unserialisable(item, f"{path}[{index}]", seen)
+    if type(value) is int:
+        return f"{path} is a whole number of more than 64 bits"
+    if type(value) is str:
+        return f"{path} is a text with half a character: a surrogate without the other"
     return f"{path} is a {type(value).__module__}.{type(value).__qualname__}"
 
 
@@ -128,6 +132,17 @@ def pack(result: Any) -> bytes | Failed:
             "lists, dicts, dataclasses or msgspec structs"
         )
         return "UNSERIALISABLE_RESULT", message, "", False
+
+
+def packed(value: Any, what: str) -> bytes:
+    """Encode what a caller gives to a run, or raise `InvalidInput` with the part that can't be recorded."""
+    try:
+        return encode(value)
+    except Exception:
+        raise InvalidInput(
+            f"{unserialisable(value, what)}, which can't be recorded; give numbers, texts, bytes, lists, "
+            "dicts, dataclasses or msgspec structs"
+        ) from None
 
 
 class Bodies:

@@ -11,6 +11,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Self, TypeVar
@@ -23,11 +24,11 @@ from ferroflow.define.units import Duration, micros, size
 from ferroflow.define.workflow import reporting
 from ferroflow.engine import records
 from ferroflow.engine.blocking import asynchronous, may_block
-from ferroflow.engine.bodies import Bodies, prepare
+from ferroflow.engine.bodies import Bodies, packed, prepare
 from ferroflow.engine.handle import Handle
 from ferroflow.engine.listening import Ends, Event, Subscription
 from ferroflow.engine.logs import log, tells_changes
-from ferroflow.errors import DefinitionError, FerroflowError, TaskNotFound
+from ferroflow.errors import DefinitionError, FerroflowError, InvalidInput, TaskNotFound
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -193,8 +194,9 @@ class Engine:
         if self.path is None and durability != "memory":
             raise ValueError(f"durability {durability!r} needs a path; give one, or use 'memory'")
         threads = max(2, os.cpu_count() or 2) if workers is None else workers
-        if threads < 1:
-            raise ValueError(f"workers={threads}: at least one is needed")
+        for name, least in (("workers", threads), ("async_limit", async_limit), ("max_runs", max_runs)):
+            if least is not None and least < 1:
+                raise ValueError(f"{name}={least}: at least one is needed")
         amounts = {
             "cpu": float(os.cpu_count() or 1),
             "memory": _physical_memory(),
@@ -219,9 +221,9 @@ class Engine:
         self._closing = threading.Lock()
         self._closed = False
         self._ends: Ends | None = None
-        self._loop_thread: threading.Thread | None = None
+        self._loop_thread: _Thread | None = None
         self._hiring = threading.Lock()
-        self._threads: Sequence[threading.Thread] = ()
+        self._threads: Sequence[_Thread] = ()
         for number in range(threads):
             self._hire(f"ferroflow-worker-{number}")
         _open.add(self)
@@ -254,11 +256,9 @@ class Engine:
         return cls(workers=workers, capacity={"cpu": workers})
 
     def _hire(self, name: str) -> None:
-        worker = threading.Thread(
-            target=self._native.work, args=(0, self._bodies.execute), name=name, daemon=True
-        )
+        worker = _Thread(name, partial(self._native.work, 0, self._bodies.execute))
         with self._hiring:
-            self._threads = [*filter(threading.Thread.is_alive, self._threads), worker]
+            self._threads = [*(thread for thread in self._threads if not thread.over.is_set()), worker]
             worker.start()
 
     @contextlib.contextmanager
@@ -334,7 +334,7 @@ class Engine:
                 core.abandon()
                 self._bodies.abandon()
                 if not _joined(threads, time.monotonic() + 1.0):
-                    left = ", ".join(thread.name for thread in threads if thread.is_alive())
+                    left = ", ".join(thread.name for thread in threads if not thread.over.is_set())
                     where = self.path or "memory"
                     log().warning("closed the engine on %s although bodies do not stop: %s", where, left)
             core.join()
@@ -390,6 +390,8 @@ class Engine:
             If the engine has `max_runs` unfinished runs.
         """
         options = options or RunOptions()
+        if options.priority not in PRIORITIES:
+            raise InvalidInput(f"priority={options.priority!r}: give one of {', '.join(PRIORITIES)}")
         found = self._registered(workflow, options.version) if isinstance(workflow, str) else workflow
         program = found.program
         lanes = self._lanes(program.tasks)
@@ -397,7 +399,7 @@ class Engine:
             run = self._core.start(
                 program,
                 [lanes[name] for name in program.tasks],
-                msgspec.msgpack.encode(found.bind(*args, **inputs)),
+                packed(found.bind(*args, **inputs), "inputs"),
                 PRIORITIES.index(options.priority),
                 None if options.timeout is None else micros(options.timeout),
                 options.correlation,
@@ -565,9 +567,7 @@ class Engine:
         if any(lanes.values()):
             with self._hiring:
                 if self._loop_thread is None:
-                    self._loop_thread = threading.Thread(
-                        target=self._bodies.serve, name="ferroflow-feeder", daemon=True
-                    )
+                    self._loop_thread = _Thread("ferroflow-feeder", self._bodies.serve)
                     self._loop_thread.start()
         return lanes
 
@@ -683,12 +683,25 @@ class Engine:
     asql = asynchronous(sql)
 
 
-def _joined(threads: Iterable[threading.Thread], until: float) -> bool:
+class _Thread(threading.Thread):
+    """A thread that says when it is over: a `join` that Ctrl-C interrupts takes it for ended."""
+
+    def __init__(self, name: str, body: Callable[[], object]) -> None:
+        super().__init__(name=name, daemon=True)
+        self.over = threading.Event()
+        self._body = body
+
+    def run(self) -> None:
+        try:
+            self._body()
+        finally:
+            self.over.set()
+
+
+def _joined(threads: Iterable[_Thread], until: float) -> bool:
     """Wait for threads until an instant; whether all have ended."""
     others = [thread for thread in threads if thread is not threading.current_thread()]
-    for thread in others:
-        thread.join(max(0.0, until - time.monotonic()))
-    return not any(thread.is_alive() for thread in others)
+    return all(thread.over.wait(max(0.0, until - time.monotonic())) for thread in others)
 
 
 def _limit(duration: Duration | None) -> int | None:
@@ -716,9 +729,11 @@ def _free_disk(path: Path | None) -> float:
 
 def _amount(name: str, amount: float | str) -> int:
     """Return the core's unit: bytes for memory and disk, thousandths for the rest."""
-    if name in ("memory", "disk"):
-        return size(amount if isinstance(amount, str) else int(amount))
-    return round(float(amount) * 1000)
+    sized = name in ("memory", "disk")
+    number = size(amount) if sized and isinstance(amount, str) else float(amount)
+    if not 0 <= number <= 9e15:
+        raise ValueError(f"capacity[{name!r}]={amount!r}: give a number from 0 to 9e15")
+    return int(number) if sized else round(number * 1000)
 
 
 @atexit.register

@@ -9,6 +9,7 @@ import msgspec
 from ferroflow.define.attempt import attempt
 from ferroflow.engine import records
 from ferroflow.engine.blocking import asynchronous, may_block
+from ferroflow.engine.bodies import packed
 from ferroflow.engine.states import RunState
 from ferroflow.errors import EngineClosed, FerroflowError, RunCancelled, RunFailed, RunTimedOut
 
@@ -162,7 +163,7 @@ class Handle(Generic[T_co]):
 
     def signal(self, name: str, value: object = None) -> None:
         """Send a named signal; signals of one name are taken in the order they came."""
-        self._core.signal(self.id, name, msgspec.msgpack.encode(value))
+        self._core.signal(self.id, name, packed(value, "value"))
 
     def explain(self, limit: int = 10) -> list[Reason]:
         """Return what the run does and waits for, at most so many steps of each kind.

@@ -23,6 +23,9 @@ use crate::values::{Bytes, Values, View};
 /// Results of ended runs that are kept at hand; older ones are read from the journal.
 const REMEMBERED: usize = 10_000;
 
+/// Bytes that these results may have together.
+const REMEMBERED_BYTES: usize = 64 << 20;
+
 /// For how long what one run asks is answered in one turn of the lock; then the others have theirs.
 const TURN: Duration = Duration::from_millis(5);
 
@@ -70,6 +73,8 @@ pub(crate) struct Core {
     pub timers: BTreeSet<(Micros, u32)>,
     pub done: HashMap<RunId, Ended>,
     order: VecDeque<RunId>,
+    /// Bytes of the results in `done`.
+    remembered: usize,
     /// Attempts that were superseded while their bodies run.
     pub stopped: FxHashSet<Token>,
     /// Of these, the asynchronous ones that somebody has to tell.
@@ -162,6 +167,7 @@ impl Core {
             timers: BTreeSet::new(),
             done: HashMap::new(),
             order: VecDeque::new(),
+            remembered: 0,
             stopped: FxHashSet::default(),
             to_cancel: Vec::new(),
             in_flight: FxHashMap::default(),
@@ -321,6 +327,7 @@ impl Core {
         }
         let gate = if self.settings.durability == Durability::Strict { self.batch } else { 0 };
         let Some(Some(live)) = self.runs.get_mut(index as usize) else { return };
+        live.values.forget_blobs();
         if live.run.state() != before {
             live.stale_row = true;
             self.reached[live.run.state() as usize] += 1;
@@ -616,13 +623,15 @@ impl Core {
             }
             let id = live.run.id;
             self.by_id.remove(&id);
-            self.done.insert(id, ended_of(&live.run, &live.values));
+            let ended = ended_of(&live.run, &live.values);
+            self.remembered += ended.result.len();
+            self.done.insert(id, ended);
             self.end_listeners.retain(|listener| listener.send(id).is_ok());
             self.order.push_back(id);
-            if self.order.len() > REMEMBERED
+            while (self.order.len() > REMEMBERED || self.remembered > REMEMBERED_BYTES)
                 && let Some(oldest) = self.order.pop_front()
             {
-                self.done.remove(&oldest);
+                self.remembered -= self.done.remove(&oldest).map_or(0, |ended| ended.result.len());
             }
         }
     }
