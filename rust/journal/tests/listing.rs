@@ -26,6 +26,7 @@ fn fill(store: &mut dyn Store) {
             run: RunId([number; 16]),
             first: 1,
             record: vec![number],
+            previous: [0; 32],
             link: [0; 32],
             row: Some(row(number)),
         })

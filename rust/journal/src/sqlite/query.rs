@@ -31,7 +31,7 @@ impl SqliteReader {
             .map_err(sql(&self.path))?;
         let found = (|| {
             let mut query = self.connection.prepare(text).map_err(failed)?;
-            let columns: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
+            let columns: Vec<String> = query.column_names().map(str::to_owned).collect();
             let mut rows = Vec::new();
             let mut found = query.query(params_from_iter(parameters)).map_err(failed)?;
             while let Some(row) = found.next().map_err(failed)? {
