@@ -334,7 +334,7 @@ mod tests {
         other
             .execute_batch(
                 "INSERT INTO inbox (run, command, payload) VALUES ('x', 'cancel', x''), (x'01', 'cancel', x''), \
-                 (zeroblob(16), 5, x''), (zeroblob(16), x'ff', x''), (zeroblob(16), 'cancel', 'text'), \
+                 (zeroblob(16), x'ff', x''), (zeroblob(16), 'cancel', 'text'), \
                  (zeroblob(16), CAST(x'ff' AS TEXT), x''), (zeroblob(16), 'pause', x'61')",
             )
             .unwrap();
