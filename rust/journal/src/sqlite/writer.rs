@@ -12,7 +12,7 @@ use ferroflow_engine::RunId;
 use rusqlite::{Connection, params};
 
 use super::head::{HeadFile, Writer};
-use super::{Owned, SqliteReader, Sync, beside, blob_file, io, schema, sql};
+use super::{Owned, SqliteReader, Sync, beside, blob_file, io, real, schema, sql};
 use crate::store::{self, Batch, Inbox, Reader, Store, StoreError, TOKENS};
 
 pub struct SqliteStore {
@@ -34,8 +34,7 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens or creates a database for the one engine that may write to it.
     pub fn open(path: &Path, sync: Sync) -> Result<Self, StoreError> {
-        // The working directory may change while the database is open.
-        let path = &std::path::absolute(path).map_err(io(path))?;
+        let path = &real(path)?;
         let lock = lock(path)?;
         let mut connection = Connection::open(path).map_err(sql(path))?;
         connection.busy_timeout(Duration::from_secs(30)).map_err(sql(path))?;
