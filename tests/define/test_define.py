@@ -1,6 +1,7 @@
 """Three ways to write a workflow, and what a Ref refuses."""
 
 import asyncio
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -226,3 +227,48 @@ def test_delay_waits_reports_and_can_be_cancelled() -> None:
     assert demand == {"cpu": 0.1, "memory": 5_000_000, "disk": 1_000_000}
     demand = ff.library.condition.term("true", 1).to_dict()["options"]["resources"]
     assert demand == {"cpu": 0.2, "memory": 20_000_000, "disk": 5_000_000}
+
+
+@ff.task(name="d.given")
+def given(*values: Any, **named: Any) -> list[Any]:
+    return [*values, named]
+
+
+@dataclasses.dataclass
+class Holder:
+    held: Any
+
+
+CODE = {"$": "1 + 1"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [CODE, {"$const": 1}, {"$x": 1}, [CODE], {"a": CODE}, {1: CODE}, {1: {2: 3}}, {"$x": CODE, "y": 1}],
+)
+def test_constants_come_as_they_are_whatever_they_look_like(value: Any) -> None:
+    @ff.workflow
+    def constants(by_default: Any = value) -> Any:
+        return given(value, Holder(value), by_default, named=value)
+
+    @ff.workflow
+    def outer() -> Any:
+        return constants()
+
+    with ff.Engine() as engine:
+        wanted = [value, {"held": value}, value, {"named": value}]
+        assert engine.run(constants) == engine.run(outer) == wanted
+        assert engine.run(constants, CODE)[2] == CODE
+
+
+@pytest.mark.parametrize("wrap", [lambda ref: {1: ref}, lambda ref: {"$x": ref}, Holder, lambda ref: {ref}])
+def test_a_ref_that_would_be_lost_is_refused(wrap: Any) -> None:
+    flow = ff.workflow(name="lost")(lambda: given(wrap(load("x"))))
+    with pytest.raises(ff.DefinitionError, match=r"Ref .*can't be part of a definition"):
+        _ = flow.program
+
+
+@pytest.mark.parametrize("part", [1 << 64, "\ud800", object(), {load: 1}])
+def test_what_no_definition_can_hold_is_refused(part: Any) -> None:
+    with pytest.raises(ff.DefinitionError, match=r"definition|recorded"):
+        _ = ff.workflow(name="held")(lambda: given(part)).program

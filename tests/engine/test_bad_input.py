@@ -3,6 +3,8 @@
 import sqlite3
 import subprocess
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -430,3 +432,98 @@ def compute(n: int) -> dict[str, Any]:
 def counting(most: int) -> dict[str, Any]:
     body = {"term": {"sequence": []}, "result": {"$": "state + 1"}}
     return {"loop": body, "init": 0, "while": f"state < {most}", "max": most}
+
+
+@ff.task(name="b.waits")
+def waits() -> int:
+    time.sleep(0.02)
+    return 1
+
+
+@pytest.mark.parametrize("none", [0, 0.0, "0s", timedelta()])
+def test_a_timeout_of_0_is_none_wherever_it_stands(none: Any) -> None:
+    with ff.Engine(step_timeout="1ms", run_timeout="1ms") as engine:
+
+        @ff.workflow(timeout=none)
+        def limited() -> int:
+            return waits.options(timeout=none)()
+
+        @ff.workflow
+        def outer() -> int:
+            return limited()
+
+        assert engine.run(limited) == 1
+        assert engine.run(outer, options=ff.RunOptions(timeout=none)) == 1
+    if not isinstance(none, timedelta):
+        step = {"task": "b.waits", "options": {"timeout": none}}
+        flow = ff.load({"name": "w", "timeout": none, "term": {"timeout": none, "do": step}})
+        with ff.Engine() as engine:
+            assert engine.run(flow) == 1
+
+
+def test_a_timeout_that_is_shorter_than_can_be_measured_is_one() -> None:
+    with ff.Engine() as engine:
+        for shortest in (1e-9, "0.0001us"):
+            flow = ff.Workflow.from_term("short", waits.options(timeout=shortest).term())
+            with pytest.raises(ff.RunFailed, match="did not end within"):
+                engine.run(flow)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"\xc1", b"\x93\x01", b"\x01\x02", b"\xdd\xff\xff\xff\xff", b"\xa1\xff"]
+)
+def test_bytes_that_are_no_value_are_refused_where_they_come_in(raw: bytes) -> None:
+    @ff.task(name="b.raw")
+    def unchecked() -> msgspec.Raw:
+        return msgspec.Raw(raw)
+
+    with ff.Engine() as engine:
+        with pytest.raises(ff.RunFailed, match=r"the result (can't be read|goes on)") as caught:
+            engine.run(ff.Workflow.from_term("raw", unchecked.term()))
+        assert caught.value.code == "UNSERIALISABLE_RESULT"
+        handle = engine.start(ff.load({"name": "s", "term": {"signal": "go"}}))
+        with pytest.raises(ValueError, match=r"the value of signal .go."):
+            handle.signal("go", msgspec.Raw(raw))
+        handle.signal("go", 1)
+        assert handle.result(5) == 1
+
+
+def test_what_is_given_to_a_run_and_can_not_be_recorded_is_named() -> None:
+    flow = ff.load({"name": "s", "inputs": ["n"], "term": {"signal": "go"}})
+    knot: list[Any] = []
+    knot.append(knot)
+    with ff.Engine() as engine:
+        handle = engine.start(flow, 1)
+        for value, why in [
+            ({"a": [object()]}, r"\['a'\]\[0\] is a builtins.object"),
+            (1 << 64, "more than 64 bits"),
+            ("\ud800", "surrogate"),
+            (knot, "contains itself"),
+        ]:
+            with pytest.raises(ff.InvalidInput, match=why):
+                engine.start(flow, value)
+            with pytest.raises(ff.InvalidInput, match=why):
+                handle.signal("go", value)
+        with pytest.raises(ff.InvalidInput, match="priority='urgent'"):
+            engine.start(flow, 1, options=ff.RunOptions(priority="urgent"))  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="nan seconds is not a duration"):
+            handle.result(float("nan"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"workers": 0},
+        {"async_limit": 0},
+        {"max_runs": 0},
+        {"max_value": -1},
+        {"max_value": float("nan")},
+        {"capacity": {"cpu": -1}},
+        {"capacity": {"cpu": float("nan")}},
+        {"capacity": {"memory": float("inf")}},
+        {"step_timeout": -1},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"-1|0|nan|inf"):
+        ff.Engine(**settings)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -174,3 +175,31 @@ def test_closing_that_was_interrupted_can_be_done_again(tmp_path: Path) -> None:
     assert engine.close() == 0
     with ff.Engine(tmp_path / "runs.db") as again:
         assert again.handle(run).result(5) == "held"
+
+
+KEEP = """
+import resource, sys
+import ferroflow as ff
+
+@ff.task(name="v.long")
+def long(n: int) -> str:
+    return str(n) + "x" * (1 << 20)
+
+term = {"task": "v.long", "args": [{"$": "input.n"}]}
+flow = ff.load({"name": "long", "inputs": ["n"], "term": term})
+with ff.Engine(sys.argv[1], durability="relaxed") as engine:
+    handles = [engine.start(flow, 0)]
+    handles[0].result()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for n in range(1, 200):
+        handles.append(engine.start(flow, n))
+        handles[-1].result()
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+    assert [int(handle.result()[:3].rstrip("x")) for handle in handles] == list(range(200))
+"""
+
+
+def test_results_of_ended_runs_take_bounded_memory(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KEEP, str(tmp_path / "runs.db")]
+    grown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert int(grown) < 140, f"{grown} MiB more for 200 results of 1 MiB"

@@ -255,3 +255,16 @@ def _edit(path: Path, sql: str) -> None:
     """Change a database from another process: a second SQLite in this one would drop its locks."""
     code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()"
     subprocess.run([sys.executable, "-c", code, path, sql], check=True)
+
+
+def test_a_link_to_a_database_is_the_same_database(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "runs.db")
+    with ff.Engine(tmp_path / "runs.db"), pytest.raises(ff.DatabaseInUse):
+        ff.Engine(tmp_path / "link.db")
+    with ff.Engine(tmp_path / "link.db") as engine:
+        handle = engine.start(measured)
+        handle.signal("go")
+        assert handle.result(10) == 100_000
+    with ff.Engine(tmp_path / "runs.db") as engine:
+        steps = engine.handle(handle.id).view(values=True).steps
+        assert sorted(len(str(step.result)) for step in steps if step.task) == [6, 100_000]

@@ -206,6 +206,8 @@ def _written(options: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     retry = options.get("retry")
     if retry is not None:
+        if not isinstance(retry, (int, Retry)):
+            raise TypeError(f"retry={retry!r}: give a number of retries, or ff.Retry(...)")
         fields["retry"] = Retry(retry).to_dict() if isinstance(retry, int) else retry.to_dict()
     if options.get("timeout") is not None:
         fields["timeout"] = written(options["timeout"])

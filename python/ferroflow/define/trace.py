@@ -232,10 +232,15 @@ def binding(value: object) -> Any:
         return {"$": value.text}
     if isinstance(value, (list, tuple)):
         return [binding(item) for item in value]
-    if isinstance(value, dict):
-        if any(isinstance(key, str) and key.startswith("$") for key in value):
-            return {"$const": msgspec.to_builtins(value, builtin_types=(bytes,))}
+    if isinstance(value, dict) and all(isinstance(key, str) and not key.startswith("$") for key in value):
         return {key: binding(item) for key, item in value.items()}
+    found = constant(value)
+    # What looks like an expression in it is none.
+    return {"$const": found} if isinstance(found, (dict, list)) else found
+
+
+def constant(value: object) -> Any:
+    """Return a value in which there are no Refs, as definitions hold it."""
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
         return value
     try:
@@ -243,7 +248,7 @@ def binding(value: object) -> Any:
     except TypeError:
         raise DefinitionError(
             f"{value!r} can't be part of a definition: it is a {type(value).__qualname__}; pass "
-            "numbers, texts, bytes, lists, dicts, dataclasses or Refs"
+            "numbers, texts, bytes, lists, dicts, dataclasses, or Refs in lists and in dicts with plain names"
         ) from None
 
 

@@ -18,7 +18,7 @@ def micros(duration: Duration) -> int:
     else:
         if not 0 <= duration < 3.2e11:
             raise ValueError(f"{duration} seconds is not a duration; give a number from 0 on")
-        found = round(duration * 1_000_000)
+        found = max(round(duration * 1_000_000), int(duration > 0))
     if found < 0:
         raise ValueError(f"{duration} is not a duration: it is negative")
     return found
@@ -26,7 +26,11 @@ def micros(duration: Duration) -> int:
 
 def size(amount: int | str) -> int:
     """Return bytes of a number or a text such as "2GiB"."""
-    return _core.parse_size(amount) if isinstance(amount, str) else amount
+    if isinstance(amount, str):
+        return _core.parse_size(amount)
+    if not 0 <= amount <= 9e15:
+        raise ValueError(f"{amount} is no size; give bytes, or a text such as '2GiB'")
+    return int(amount)
 
 
 def written(duration: Duration) -> str:

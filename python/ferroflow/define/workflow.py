@@ -15,7 +15,7 @@ import msgspec
 from ferroflow import _core
 from ferroflow.define.paths import plain, quoted
 from ferroflow.define.refs import Ref
-from ferroflow.define.trace import Block, Term, binding, emit, finished, opened, tracing
+from ferroflow.define.trace import Block, Term, binding, constant, emit, finished, opened, tracing
 from ferroflow.define.units import Duration, written
 from ferroflow.errors import DefinitionError, FerroflowError, InvalidInput, Problem
 
@@ -45,8 +45,13 @@ def reporting(name: object) -> Iterator[None]:
 
 def compiled(definition: Mapping[str, Any]) -> _core.Program:
     """Compile a definition object, or report everything that is wrong with it."""
-    with reporting(definition.get("name", "?")):
-        return _core.Program(msgspec.msgpack.encode(definition))
+    name = definition.get("name", "?")
+    try:
+        packed = msgspec.msgpack.encode(definition)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise DefinitionError(f"workflow {name!r} has a part that can't be recorded: {error}") from None
+    with reporting(name):
+        return _core.Program(packed)
 
 
 class Workflow(Generic[P, R]):
@@ -312,7 +317,7 @@ def _trace(
             raise DefinitionError(f"workflow {workflow.name!r}: give its inputs names, not *{name}")
         inputs[name] = {"type": _kind(hints.get(name, object))}
         if parameter.default is not parameter.empty:
-            default = binding(parameter.default)
+            default = constant(parameter.default)
             inputs[name]["default"] = default
             if default is None:
                 inputs[name]["type"] = "any"

@@ -128,6 +128,10 @@ def unserialisable(codec: Codec, value: Any, path: str = "result", seen: frozens
         for index, item in enumerate(value):
             if not encodes(item):
                 return unserialisable(codec, item, f"{path}[{index}]", seen)
+    if type(value) is int:
+        return f"{path} is a whole number of more than 64 bits"
+    if type(value) is str:
+        return f"{path} is a text with half a character: a surrogate without the other"
     return f"{path} is a {type(value).__module__}.{type(value).__qualname__}"
 
 

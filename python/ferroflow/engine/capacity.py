@@ -35,6 +35,8 @@ def _free_disk(path: Path | None) -> float:
 
 
 def _amount(name: str, amount: float | str) -> int:
-    if name in ("memory", "disk"):
-        return size(amount if isinstance(amount, str) else int(amount))
-    return round(float(amount) * 1000)
+    sized = name in ("memory", "disk")
+    number = size(amount) if sized and isinstance(amount, str) else float(amount)
+    if not 0 <= number <= 9e15:
+        raise ValueError(f"capacity[{name!r}]={amount!r}: give a number from 0 to 9e15")
+    return int(number) if sized else round(number * 1000)

@@ -114,8 +114,9 @@ class Engine:
         if self.path is None and durability != "memory":
             raise ValueError(f"durability {durability!r} needs a path; give one, or use 'memory'")
         threads = max(2, os.cpu_count() or 2) if workers is None else workers
-        if threads < 1:
-            raise ValueError(f"workers={threads}: at least one is needed")
+        for name, least in (("workers", threads), ("async_limit", async_limit), ("max_runs", max_runs)):
+            if least is not None and least < 1:
+                raise ValueError(f"{name}={least}: at least one is needed")
         self._process = os.getpid()
         self._native = _core.Engine(
             self.path,
@@ -306,6 +307,8 @@ class Engine:
             If the engine has `max_runs` unfinished runs.
         """
         options = options or RunOptions()
+        if options.priority not in PRIORITIES:
+            raise InvalidInput(f"priority={options.priority!r}: give one of {', '.join(PRIORITIES)}")
         found = self._registered(workflow, options.version) if isinstance(workflow, str) else workflow
         program = found.program
         lanes = self._lanes(program.tasks)

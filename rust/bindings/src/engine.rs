@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ferroflow_define::value;
 use ferroflow_engine::{Command, Failure, Refusal, RunId};
 use ferroflow_journal::{MemoryStore, SqliteStore, Store, StoreError, Sync};
 use ferroflow_live::{
@@ -78,6 +79,15 @@ impl Job {
     }
 }
 
+/// Whether bytes are one value and nothing else.
+fn whole(bytes: &[u8]) -> Result<(), String> {
+    match value::skip(bytes, 0) {
+        Ok(end) if end == bytes.len() => Ok(()),
+        Ok(end) => Err(format!("goes on for {} bytes after its end", bytes.len() - end)),
+        Err(error) => Err(format!("can't be read: {error}")),
+    }
+}
+
 /// What became of a body, as the Python side says it: bytes, (code, message, details,
 /// retriable), or None for a body that is under way.
 fn outcome(returned: PyResult<Bound<'_, PyAny>>) -> Outcome {
@@ -88,7 +98,13 @@ fn outcome(returned: PyResult<Bound<'_, PyAny>>) -> Outcome {
     match returned {
         Ok(value) => {
             if let Ok(bytes) = value.cast::<PyBytes>() {
-                return Outcome::Done(bytes.as_bytes().to_vec().into());
+                // `msgspec.Raw` takes any bytes.
+                return match whole(bytes.as_bytes()) {
+                    Ok(()) => Outcome::Done(bytes.as_bytes().to_vec().into()),
+                    Err(why) => {
+                        failed("UNSERIALISABLE_RESULT", format!("the result {why}"), String::new(), false)
+                    }
+                };
             }
             if value.is_none() {
                 return Outcome::Later;
@@ -380,6 +396,7 @@ impl Engine {
 
     fn signal(&self, py: Python<'_>, run: &str, name: &str, value: Vec<u8>) -> PyResult<()> {
         let id = run_id(run)?;
+        whole(&value).map_err(|why| PyValueError::new_err(format!("the value of signal {name:?} {why}")))?;
         py.detach(|| self.live.signal(id, name, value)).map_err(|failed| error(py, failed))
     }
 

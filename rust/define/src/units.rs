@@ -37,7 +37,8 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
 /// Seconds to microseconds, refusing what is negative, not finite or longer than 10,000 years.
 pub fn seconds_to_micros(seconds: f64) -> Result<i64, String> {
     if seconds.is_finite() && (0.0..=3.2e11).contains(&seconds) {
-        Ok((seconds * 1e6).round() as i64)
+        // Only 0 is nothing: as a limit it means that there is none.
+        Ok(((seconds * 1e6).round() as i64).max(i64::from(seconds > 0.0)))
     } else {
         Err(format!("{seconds} seconds is not a duration; give a finite number that is not negative"))
     }
@@ -81,6 +82,7 @@ mod tests {
         assert_eq!(parse_duration(" 250ms "), Ok(250_000));
         assert_eq!(parse_duration("1d 2s"), Ok(86_402_000_000));
         assert_eq!(parse_duration("1.5s"), Ok(1_500_000));
+        assert_eq!((parse_duration("0.1us"), parse_duration("0s")), (Ok(1), Ok(0)));
         for bad in ["", "5", "m", "5x", "1h30", "-1s", "1..2s", "999999999999d"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }

@@ -14,6 +14,9 @@ use crate::values::{Bytes, Values};
 /// Results of ended runs that are kept at hand; older ones are read from the journal.
 const REMEMBERED: usize = 10_000;
 
+/// Bytes that these results may have together.
+const REMEMBERED_BYTES: usize = 64 << 20;
+
 /// What a commit has added to a run: those who listen hear of it once it is made.
 #[derive(Clone, Debug)]
 pub struct Update {
@@ -115,13 +118,15 @@ impl Core {
             }
             let id = live.run.id;
             self.by_id.remove(&id);
-            self.done.insert(id, ended_of(&live.run, &live.values));
+            let ended = ended_of(&live.run, &live.values);
+            self.remembered += ended.size();
+            self.done.insert(id, ended);
             self.end_listeners.retain(|listener| listener.send(id).is_ok());
             self.order.push_back(id);
-            if self.order.len() > REMEMBERED
+            while (self.order.len() > REMEMBERED || self.remembered > REMEMBERED_BYTES)
                 && let Some(oldest) = self.order.pop_front()
             {
-                self.done.remove(&oldest);
+                self.remembered -= self.done.remove(&oldest).map_or(0, |ended| ended.size());
             }
         }
     }

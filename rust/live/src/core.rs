@@ -70,6 +70,8 @@ pub(crate) struct Core {
     /// Runs that the kernel could not carry on with, and why.
     pub broken: HashMap<RunId, String>,
     pub order: VecDeque<RunId>,
+    /// Bytes of the results in `done`.
+    pub remembered: usize,
     /// Attempts that were superseded while their bodies run.
     pub stopped: FxHashSet<Token>,
     /// Of these, the asynchronous ones that somebody has to tell.
@@ -128,6 +130,7 @@ impl Core {
             done: HashMap::new(),
             broken: HashMap::new(),
             order: VecDeque::new(),
+            remembered: 0,
             stopped: FxHashSet::default(),
             to_cancel: Vec::new(),
             in_flight: FxHashMap::default(),
@@ -301,6 +304,7 @@ impl Core {
         }
         let gate = if self.settings.durability == Durability::Strict { self.batch } else { 0 };
         let Some(Some(live)) = self.runs.get_mut(index as usize) else { return };
+        live.values.forget_blobs();
         if live.run.state() != before {
             live.stale_row = true;
             self.reached[live.run.state() as usize] += 1;

@@ -219,6 +219,10 @@ impl Engine {
 
     /// Carries a command to a run and waits until it is on disk, if that was promised.
     pub fn command(&self, run: RunId, command: Command) -> Result<(), EngineError> {
+        self.carry(run, |_, _| command)
+    }
+
+    fn carry(&self, run: RunId, command: impl FnOnce(&mut Core, u32) -> Command) -> Result<(), EngineError> {
         let mut core = self.core();
         usable(&core)?;
         let Some(&index) = core.by_id.get(&run) else {
@@ -230,18 +234,14 @@ impl Engine {
             };
             return Err(Refusal::WrongState { state, action: "take commands" }.into());
         };
+        let command = command(&mut core, index);
         core.handle(index, command)?;
         self.settle(core)
     }
 
     pub fn signal(&self, run: RunId, name: &str, bytes: Vec<u8>) -> Result<(), EngineError> {
         let packed = Packed::from(bytes);
-        let value = {
-            let mut core = self.core();
-            let index = core.by_id.get(&run).copied().unwrap_or(u32::MAX);
-            core.value(index, packed)
-        };
-        self.command(run, Command::Signal { name: name.into(), value })
+        self.carry(run, |core, index| Command::Signal { name: name.into(), value: core.value(index, packed) })
     }
 
     /// Waits until a run has ended; `None` if that did not happen in time.

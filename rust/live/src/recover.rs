@@ -114,6 +114,7 @@ pub(crate) fn keep(
         values.blob(*hash, bytes.into());
     }
     values.observe(&event.what, event.at);
+    values.forget_blobs();
     Ok(())
 }
 

@@ -75,6 +75,13 @@ pub struct Ended {
     pub reason: Option<String>,
 }
 
+impl Ended {
+    /// Bytes of the result.
+    pub(crate) fn size(&self) -> usize {
+        self.result.as_ref().map_or(0, Vec::len)
+    }
+}
+
 /// MessagePack, hashed already where it is long, so that nobody hashes under the lock.
 #[derive(Clone, Debug)]
 pub struct Packed {

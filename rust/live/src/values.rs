@@ -82,6 +82,11 @@ impl Values {
         self.blobs.insert(hash, bytes);
     }
 
+    /// All events that name the blobs made known have come by.
+    pub(crate) fn forget_blobs(&mut self) {
+        self.blobs.clear();
+    }
+
     /// The object of the run's inputs.
     pub(crate) fn input(&self) -> &[u8] {
         self.input.as_deref().unwrap_or(NIL)

@@ -160,7 +160,10 @@ impl Run {
             }
             Kind::Timeout { micros, body } => {
                 self.set(step, StepState::Running)?;
-                self.timer(step, at.saturating_add(*micros));
+                // 0 is no limit, as everywhere.
+                if *micros > 0 {
+                    self.timer(step, at.saturating_add(*micros));
+                }
                 self.inside(step, *body, 1, 0)?;
             }
             Kind::Handler { body, .. } => {

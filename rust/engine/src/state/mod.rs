@@ -280,9 +280,10 @@ impl Run {
         }
     }
 
-    /// What an attempt of a step may take.
+    /// What an attempt of a step may take. A step that says 0 has no limit, whatever others have.
     pub fn step_timeout(&self, step: Step) -> Option<Micros> {
-        self.task(step).and_then(|task| task.options.timeout).or(self.head.step_timeout)
+        let own = self.task(step).and_then(|task| task.options.timeout);
+        own.or(self.head.step_timeout).filter(|&limit| limit > 0)
     }
 
     /// The frame round a place and the place of the composite that opened it.

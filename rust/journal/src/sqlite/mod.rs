@@ -69,6 +69,14 @@ pub enum Sync {
     Off,
 }
 
+/// The one name of a database, whatever links lead to it: its lock and its blobs go by that. It stays
+/// right when the working directory changes.
+fn real(path: &Path) -> Result<PathBuf, StoreError> {
+    let path = std::path::absolute(path).map_err(io(path))?;
+    // What does not exist yet is no link.
+    Ok(std::fs::canonicalize(&path).unwrap_or(path))
+}
+
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

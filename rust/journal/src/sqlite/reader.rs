@@ -6,7 +6,7 @@ use std::time::Duration;
 use ferroflow_engine::RunId;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_from_iter};
 
-use super::{Owned, beside, blob_file, io, schema, sql};
+use super::{Owned, beside, blob_file, io, real, schema, sql};
 use crate::store::{Filter, Reader, Registered, RunRow, StoreError};
 
 pub struct SqliteReader {
@@ -20,6 +20,7 @@ impl SqliteReader {
         if !path.exists() {
             return Err(StoreError::Absent { path: path.to_owned() });
         }
+        let path = &real(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(sql(path))?;
         connection.busy_timeout(Duration::from_secs(30)).map_err(sql(path))?;

@@ -12,7 +12,7 @@ use ferroflow_engine::RunId;
 use rusqlite::{Connection, params};
 
 use super::head::{HeadFile, Writer};
-use super::{Owned, SqliteReader, Sync, beside, blob_file, io, schema, sql};
+use super::{Owned, SqliteReader, Sync, beside, blob_file, io, real, schema, sql};
 use crate::store::{self, Batch, Inbox, Reader, Store, StoreError, TOKENS};
 
 pub struct SqliteStore {
@@ -34,8 +34,7 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens or creates a database for the one engine that may write to it.
     pub fn open(path: &Path, sync: Sync) -> Result<Self, StoreError> {
-        // The working directory may change while the database is open.
-        let path = &std::path::absolute(path).map_err(io(path))?;
+        let path = &real(path)?;
         let lock = lock(path)?;
         let mut connection = Connection::open(path).map_err(sql(path))?;
         connection.busy_timeout(Duration::from_secs(30)).map_err(sql(path))?;
@@ -339,7 +338,7 @@ mod tests {
         other
             .execute_batch(
                 "INSERT INTO inbox (run, command, payload) VALUES ('x', 'cancel', x''), (x'01', 'cancel', x''), \
-                 (zeroblob(16), 5, x''), (zeroblob(16), x'ff', x''), (zeroblob(16), 'cancel', 'text'), \
+                 (zeroblob(16), x'ff', x''), (zeroblob(16), 'cancel', 'text'), \
                  (zeroblob(16), CAST(x'ff' AS TEXT), x''), (zeroblob(16), 'pause', x'61')",
             )
             .unwrap();
