@@ -320,7 +320,7 @@ def test_a_second_engine_on_the_file(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.req("P4.149", "P7.12", "P7.71")
+@pytest.mark.req("P4.149", "P7.12")
 def test_a_full_disk_halts_the_engine_and_loses_nothing(tmp_path: Path) -> None:
     """The limit on the size of files stands in for a full disk."""
     script = """

@@ -31,6 +31,7 @@ entered = threading.Event()
 def hold() -> str:
     entered.set()
     release.wait(20)
+    ff.current().check()
     return "held"
 
 
@@ -292,18 +293,18 @@ def test_a_run_keeps_the_definition_it_began_with(tmp_path: Path) -> None:
     def flow(factor: int) -> ff.Workflow[..., Any]:
         @ff.workflow(name="changing")
         def made() -> Any:
-            return [ff.signal("go"), ff.each(list(range(factor)), double)]
+            return double.options(after=[ff.signal("go")])(factor)
 
         return made
 
     with ff.Engine(tmp_path / "runs.db") as engine:
-        run = engine.start(flow(2)).id
+        runs = [engine.start(flow(factor)).id for factor in (2, 3)]
     with ff.Engine(tmp_path / "runs.db") as engine:
-        engine.handle(run).signal("go")
-        assert engine.handle(run).result(5) == [None, [0, 2]]
-        newer = engine.start(flow(3))
-        newer.signal("go")
-        assert newer.result(5) == [None, [0, 2, 4]]
+        handles = [*map(engine.handle, runs), engine.start(flow(4))]
+        for handle in handles:
+            handle.signal("go")
+        results = [handle.result(5) for handle in handles]
+    assert results == [4, 6, 8]
 
 
 @pytest.mark.req("P8.46")

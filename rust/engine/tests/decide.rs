@@ -452,6 +452,22 @@ fn where_nothing_is_said_a_failure_ends_the_run_and_stops_what_is_in_flight() {
     assert_eq!(bench.count(run_failed), 1);
 }
 
+/// Req: P4.140
+#[test]
+fn a_failed_block_stops_what_is_in_flight_in_it_before_it_is_handled() {
+    let block = |term| Block { term: Box::new(term), result: None };
+    let body = block(partial(&["bad", "other"], &[]));
+    let handler = block(activity("handler", Options::default()));
+    let mut bench = Bench::started(Term::Handler { id: "try".into(), body, handler });
+    bench.lease("try/bad");
+    bench.lease("try/other");
+    bench.offered();
+    bench.fail("try/bad");
+    assert_eq!((bench.run.state(), bench.state("try/other")), (RunState::Running, StepState::Cancelled));
+    assert_eq!(bench.run.out.stops, [(bench.step("try/other"), 2)]);
+    assert_eq!(bench.offered(), ["try/catch/handler"]);
+}
+
 /// Req: P8.16, P8.87, P8.100, P8.102
 #[test]
 fn where_the_workflow_says_so_the_rest_goes_on_before_the_run_fails() {
