@@ -369,10 +369,10 @@ impl Core {
             Ok(Found::Computed(value)) => Answer::Computed(self.value(index, value.into())),
         };
         if let Some(Some(live)) = self.runs.get_mut(index as usize) {
-            match live.run.handle(Command::Answer { step, answer }, now(), &mut live.events) {
-                Err(Refusal::Illegal(why)) => self.let_go(index, why.to_string()),
-                // A refusal means that the question is settled by now.
-                Ok(()) | Err(_) => {}
+            let answered = live.run.handle(Command::Answer { step, answer }, now(), &mut live.events);
+            // Any other refusal means that the question is settled by now.
+            if let Err(Refusal::Illegal(why)) = answered {
+                self.let_go(index, why.to_string());
             }
         }
     }
