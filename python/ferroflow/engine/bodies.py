@@ -232,6 +232,12 @@ class Bodies:
         if task := self._running.get(token):
             task.cancel()
 
+    def here(self) -> bool:
+        """Whether this is the thread of the event loop."""
+        import asyncio
+
+        return self._loop is not None and asyncio.get_running_loop() is self._loop
+
     def abandon(self) -> None:
         """Cancel asynchronous bodies that still run."""
         if self._loop is not None:
