@@ -527,3 +527,53 @@ def test_what_is_given_to_a_run_and_can_not_be_recorded_is_named() -> None:
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"-1|0|nan|inf"):
         ff.Engine(**settings)
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (Mute(), "EXECUTION_FAILED", "Mute: <its text can't be made: RuntimeError>"),
+        (OSError("\udcff.txt"), "EXECUTION_FAILED", r"OSError: \udcff.txt"),
+        (ValueError("x" * 1_000_000), "EXECUTION_FAILED", "ValueError: xxx"),
+        (ff.Fail(5, None), "5", "None"),  # type: ignore[arg-type]
+        (ff.Fail("\ud800", "why"), r"\ud800", "why"),
+        (StopIteration(), "EXECUTION_FAILED", "StopIteration"),
+    ],
+    ids=["mute", "surrogate", "long", "no texts", "code", "stop"],
+)
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_whatever_a_body_raises_is_recorded_and_ends_the_step(
+    error: BaseException, code: str, message: str, asynchronous: bool
+) -> None:
+    @ff.task(name="b.raises")
+    def raises() -> None:
+        raise error
+
+    @ff.task(name="b.araises")
+    async def araises() -> None:
+        raise error
+
+    task = araises if asynchronous else raises
+    with ff.Engine() as engine:
+        with pytest.raises(ff.RunFailed) as caught:
+            engine.start(ff.Workflow.from_term("raises", task.term())).result(5)
+        assert (caught.value.code, message in str(caught.value)) == (code, True)
+        assert len(str(caught.value)) + len(caught.value.details) < 200_000
+        assert engine.stats().running == 0
+
+
+def test_the_largest_id_is_one_as_any_other(tmp_path: Path) -> None:
+    last = ff.RunOptions(id="f" * 32)
+    flow = ff.load({"name": "s", "term": {"signal": "go"}})
+    for _ in range(2):
+        with ff.Engine(tmp_path / "runs.db") as engine:
+            if not engine.list():
+                engine.start(flow, options=last)
+            with pytest.raises(ff.RunExists):
+                engine.start(flow, options=last)
+            assert engine.handle("f" * 32).status() == "running"

@@ -1,5 +1,6 @@
 """Nobody waits for ever: runs within tasks, engines that nobody closes, closing that is interrupted."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -66,6 +67,31 @@ def test_tasks_wait_for_runs_although_all_workers_do(tmp_path: Path) -> None:
         for thread in left[2:]:
             thread.join(0.2)
         assert sum(thread.is_alive() for thread in left) == engine.workers
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_asynchronous_tasks_wait_for_runs_although_all_places_are_taken(limit: int) -> None:
+    with ff.Engine(async_limit=limit) as engine:
+
+        @ff.task(name="v.anest")
+        async def anest(depth: int) -> int:
+            return await engine.arun(anested, depth - 1) + 1 if depth else await engine.arun(atwice, 1)
+
+        @ff.workflow
+        def anested(depth: int) -> int:
+            return anest(depth)
+
+        handles = [engine.start(anested, 3) for _ in range(4)]
+        assert [handle.result(20) for handle in handles] == [7] * 4
+
+
+def test_who_listens_to_a_closed_engine_is_told_that_it_is_over() -> None:
+    engine = ff.Engine()
+    handle = engine.start(waiting)
+    engine.close()
+    engine.subscribe(print).drain()
+    with pytest.raises(ff.EngineClosed):
+        asyncio.run(handle.aresult(5))
 
 
 def test_a_task_that_waits_for_its_own_run_is_told() -> None:

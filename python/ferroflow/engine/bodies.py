@@ -87,17 +87,28 @@ def _as_it_is(kind: type, value: Any) -> Any:
     return value
 
 
+def _text(what: object, most: int) -> str:
+    """Return a text as it can be recorded, whatever an exception does when it is asked for one."""
+    try:
+        text = str(what)
+    except BaseException as error:
+        text = f"<its text can't be made: {type(error).__name__}>"
+    if len(text) > most:
+        text = f"{text[: most // 2]} … {text[-(most // 2) :]}"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def failure(error: BaseException) -> Failed:
     """Return (code, message, details, retriable) of what a body raised."""
-    details = "".join(traceback.format_exception(error))
+    details = _text("".join(traceback.format_exception(error)), 100_000)
     if isinstance(error, Fail):
-        return error.code, error.message, details, error.retriable
+        return _text(error.code, 200), _text(error.message, 10_000), details, bool(error.retriable)
     if isinstance(error, Cancelled):
-        return "CANCELLED", str(error), "", False
+        return "CANCELLED", _text(error, 10_000), "", False
     if isinstance(error, SystemExit):
-        message = f"the task called sys.exit({error.code!r}); return or raise instead"
+        message = f"the task called sys.exit({_text(error.code, 1000)}); return or raise instead"
         return "EXIT", message, details, False
-    message = f"{type(error).__name__}: {error}"
+    message = f"{type(error).__name__}: {_text(error, 10_000)}"
     if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
         return "EXECUTION_FAILED", message, details, False
     if isinstance(error, (InvalidInput, msgspec.ValidationError)):
@@ -210,9 +221,12 @@ class Bodies:
 
     def _ended(self, job: _core.Job, task: asyncio.Task[bytes | Failed]) -> None:
         del self._running[job.token]
-        # One that is cancelled before its first step never gets to say so itself.
-        cancelled = "CANCELLED", "the attempt was cancelled", "", False
-        job.finish(cancelled if task.cancelled() else task.result())
+        if task.cancelled():
+            # One that is cancelled before its first step never gets to say so itself.
+            job.finish(("CANCELLED", "the attempt was cancelled", "", False))
+        else:
+            error = task.exception()
+            job.finish(task.result() if error is None else failure(error))
 
     def _cancel(self, tokens: list[int]) -> None:
         assert self._loop is not None
@@ -222,6 +236,12 @@ class Bodies:
     def _stop(self, token: int) -> None:
         if task := self._running.get(token):
             task.cancel()
+
+    def here(self) -> bool:
+        """Whether this is the thread of the event loop."""
+        import asyncio
+
+        return self._loop is not None and asyncio.get_running_loop() is self._loop
 
     def abandon(self) -> None:
         """Cancel asynchronous bodies that still run."""

@@ -190,6 +190,18 @@ class Engine:
         finally:
             self._native.retire()
 
+    @contextlib.contextmanager
+    def _lending(self) -> Iterator[None]:
+        """While an asynchronous body waits for a run, let another one run in its place."""
+        if not self._bodies.here():
+            yield
+            return
+        self._native.lend()
+        try:
+            yield
+        finally:
+            self._native.take_back()
+
     @property
     def _core(self) -> _core.Engine:
         if os.getpid() != self._process:

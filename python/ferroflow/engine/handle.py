@@ -129,8 +129,9 @@ class Handle(Generic[T_co]):
             # It may have ended before anybody listened.
             found = self._core.wait(self.id, 0.0)
             if found is None:
-                async with asyncio.timeout(_seconds(timeout)):
-                    await ended.wait()
+                with self._engine._lending():
+                    async with asyncio.timeout(_seconds(timeout)):
+                        await ended.wait()
                 found = self._core.wait(self.id, 0.0)
         except TimeoutError:
             found = None

@@ -444,6 +444,16 @@ impl Engine {
         py.detach(|| self.live.retire());
     }
 
+    /// An asynchronous body waits for a run, so that another may run in its place.
+    fn lend(&self, py: Python<'_>) {
+        py.detach(|| self.live.lend());
+    }
+
+    /// It goes on.
+    fn take_back(&self, py: Python<'_>) {
+        py.detach(|| self.live.take_back());
+    }
+
     /// What the engine has done and does, as MessagePack.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         read::packed(py, &self.live.stats())

@@ -84,6 +84,8 @@ pub(crate) struct Core {
     pub idle_workers: usize,
     /// Workers that stood in for others which waited in their bodies, and may go.
     pub surplus: usize,
+    /// Asynchronous bodies that wait for runs: others run in their places.
+    pub lent: usize,
     /// The writing thread waits to be told that something has gathered.
     pub writer_idle: bool,
     /// How long events may gather before they are committed.
@@ -138,6 +140,7 @@ impl Core {
             news: 0,
             idle_workers: 0,
             surplus: 0,
+            lent: 0,
             writer_idle: false,
             pause: Duration::ZERO,
             timer_set: None,
@@ -383,7 +386,7 @@ impl Core {
             if self.stopping || self.failed.is_some() {
                 return None;
             }
-            if lane == 1 && self.async_running >= self.settings.async_limit {
+            if lane == 1 && self.async_running >= self.settings.async_limit.saturating_add(self.lent) {
                 return None;
             }
             let runs = &self.runs;

@@ -168,14 +168,21 @@ impl Engine {
     /// What happens from now on, as commits are made. Whoever drops the receiver no longer listens.
     pub fn listen(&self) -> Receiver<Update> {
         let (sender, receiver) = channel();
-        self.core().listeners.push(sender);
+        let mut core = self.core();
+        // Who comes after the end is told so at once.
+        if !core.closing {
+            core.listeners.push(sender);
+        }
         receiver
     }
 
     /// The runs that end from now on.
     pub fn ends(&self) -> Receiver<RunId> {
         let (sender, receiver) = channel();
-        self.core().end_listeners.push(sender);
+        let mut core = self.core();
+        if !core.closing {
+            core.end_listeners.push(sender);
+        }
         receiver
     }
 

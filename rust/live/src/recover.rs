@@ -61,9 +61,9 @@ impl Engine {
 }
 
 pub(crate) fn find(reader: &mut dyn Reader, run: RunId) -> Result<RunRow, EngineError> {
-    // The run just before the next id: the list is sorted by id.
-    let next = RunId((u128::from_be_bytes(run.0).saturating_add(1)).to_be_bytes());
-    let filter = Filter { before: Some(next), limit: 1, ..Filter::default() };
+    // The run just before the next id, if there is a next one: the list is sorted by id.
+    let next = u128::from_be_bytes(run.0).checked_add(1).map(|next| RunId(next.to_be_bytes()));
+    let filter = Filter { before: next, limit: 1, ..Filter::default() };
     reader.runs(&filter)?.into_iter().find(|row| row.id == run).ok_or(EngineError::NoRun(run))
 }
 

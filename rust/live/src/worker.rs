@@ -25,6 +25,21 @@ impl Engine {
         self.shared.work.notify_all();
     }
 
+    /// An asynchronous body waits for a run: it doesn't count while it does.
+    pub fn lend(&self) {
+        let mut core = self.core();
+        core.lent += 1;
+        core.news += 1;
+        drop(core);
+        self.shared.work.notify_all();
+    }
+
+    /// It goes on.
+    pub fn take_back(&self) {
+        let mut core = self.core();
+        core.lent = core.lent.saturating_sub(1);
+    }
+
     /// Runs steps of a lane until the engine stops.
     pub fn work(&self, lane: u8, executor: &mut dyn Executor) {
         let mut done: Option<(Ticket, Outcome)> = None;
