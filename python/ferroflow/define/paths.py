@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-# Words that CEL reads as something else.
-_WORDS = frozenset(
-    [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ]
-)
+from ferroflow import _core
 
 
 def plain(name: str) -> bool:
     """Whether a name can follow a dot in CEL."""
-    return _NAME.match(name) is not None and name not in _WORDS
+    return _core.is_plain(name)
 
 
 def quoted(text: str) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Self, TypeVar
@@ -30,6 +28,7 @@ from ferroflow.engine.handle import Handle
 from ferroflow.engine.listening import Ends, Event, Subscription
 from ferroflow.engine.logs import log, tells_changes
 from ferroflow.engine.options import PRIORITIES, Registration, RunOptions, Stats
+from ferroflow.engine.staff import Staff
 from ferroflow.engine.values import Codec
 from ferroflow.errors import DefinitionError, FerroflowError, InvalidInput, TaskNotFound
 
@@ -132,16 +131,12 @@ class Engine:
         )
         self.workers = threads
         self.unresumed: dict[str, FerroflowError] = {}
-        self._codec = Codec(self.path)
+        self._codec = Codec(None if self.path is None else Path(os.path.realpath(self.path)))
         self._bodies = Bodies(self._native, self._codec)
-        self._closing = threading.Lock()
+        self._opening, self._closing = threading.Lock(), threading.Lock()
         self._closed = False
         self._ends: Ends | None = None
-        self._loop_thread: _Thread | None = None
-        self._hiring = threading.Lock()
-        self._threads: Sequence[_Thread] = ()
-        for number in range(threads):
-            self._hire(f"ferroflow-worker-{number}")
+        self._staff = Staff(self._native, self._bodies, threads)
         _open.add(self)
         self._changes = self.subscribe(_log_change) if tells_changes() else None
         if resume and self.path is not None:
@@ -171,36 +166,6 @@ class Engine:
             log().addHandler(console)
         log().setLevel(logging.INFO)
         return cls(workers=workers, capacity={"cpu": workers})
-
-    def _hire(self, name: str) -> None:
-        worker = _Thread(partial(self._native.work, 0, self._bodies.execute), name)
-        with self._hiring:
-            self._threads = [*(it for it in self._threads if not it.done.is_set()), worker]
-            worker.start()
-
-    @contextlib.contextmanager
-    def _stand_in(self) -> Iterator[None]:
-        """While a body waits for a run, let another thread work, or nobody might be left to run that."""
-        if threading.current_thread() not in self._threads:
-            yield
-            return
-        self._hire("ferroflow-stand-in")
-        try:
-            yield
-        finally:
-            self._native.retire()
-
-    @contextlib.contextmanager
-    def _lending(self) -> Iterator[None]:
-        """While an asynchronous body waits for a run, let another one run in its place."""
-        if not self._bodies.here():
-            yield
-            return
-        self._native.lend()
-        try:
-            yield
-        finally:
-            self._native.take_back()
 
     @property
     def _core(self) -> _core.Engine:
@@ -258,12 +223,10 @@ class Engine:
             core = self._core
             core.stop()
             until = time.monotonic() + micros(drain) / 1e6
-            threads = [*self._threads, *filter(None, [self._loop_thread])]
-            if not _joined(threads, until):
+            if self._staff.left(until):
                 core.abandon()
                 self._bodies.abandon()
-                if not _joined(threads, time.monotonic() + 1.0):
-                    left = ", ".join(thread.name for thread in threads if not thread.done.is_set())
+                if left := self._staff.left(time.monotonic() + 1.0):
                     where = self.path or "memory"
                     log().warning("closed the engine on %s although bodies do not stop: %s", where, left)
             core.join()
@@ -278,7 +241,7 @@ class Engine:
 
     def __del__(self) -> None:
         # Its threads would go on, and hold the database, as long as the process lives.
-        if getattr(self, "_threads", None) and not self._closed and os.getpid() == self._process:
+        if hasattr(self, "_staff") and not self._closed and os.getpid() == self._process:
             warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
             self.close(drain=0)
 
@@ -389,7 +352,7 @@ class Engine:
             ) from None
 
     def _listening(self) -> Ends:
-        with self._hiring:
+        with self._opening:
             if self._ends is None:
                 self._ends = Ends(self._core)
             return self._ends
@@ -502,10 +465,7 @@ class Engine:
                 "defines it with @ff.task, or correct the name"
             )
         if any(lanes.values()):
-            with self._hiring:
-                if self._loop_thread is None:
-                    self._loop_thread = _Thread(self._bodies.serve, "ferroflow-feeder")
-                    self._loop_thread.start()
+            self._staff.feed()
         return lanes
 
     # ------------------------------------------------------------------------------- looking
@@ -620,29 +580,6 @@ class Engine:
     ahandle = asynchronous(handle)
     alist = asynchronous(list)  # noqa: A003 - the method
     asql = asynchronous(sql)
-
-
-class _Thread(threading.Thread):
-    """Says itself when it is done: a `join` that Ctrl-C interrupts takes the thread for ended."""
-
-    def __init__(self, target: Callable[[], None], name: str) -> None:
-        super().__init__(name=name, daemon=True)
-        self.done = threading.Event()
-        self._work = target
-
-    def run(self) -> None:
-        try:
-            self._work()
-        finally:
-            self.done.set()
-
-
-def _joined(threads: Iterable[_Thread], until: float) -> bool:
-    """Wait for threads until an instant; whether all have ended."""
-    others = [thread for thread in threads if thread is not threading.current_thread()]
-    for thread in others:
-        thread.done.wait(max(0.0, until - time.monotonic()))
-    return all(thread.done.is_set() for thread in others)
 
 
 def _log_change(event: Event) -> None:

@@ -109,7 +109,7 @@ class Handle(Generic[T_co]):
         self._not_from_within()
         found = self._core.wait(self.id, 0.0)
         if found is None:
-            with self._engine._stand_in():
+            with self._engine._staff.standing_in():
                 found = self._core.wait(self.id, _seconds(timeout))
         return self._yields(found, timeout)
 
@@ -129,7 +129,7 @@ class Handle(Generic[T_co]):
             # It may have ended before anybody listened.
             found = self._core.wait(self.id, 0.0)
             if found is None:
-                with self._engine._lending():
+                with self._engine._staff.lending():
                     async with asyncio.timeout(_seconds(timeout)):
                         await ended.wait()
                 found = self._core.wait(self.id, 0.0)

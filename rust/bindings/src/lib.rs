@@ -131,6 +131,12 @@ mod _core {
         ferroflow_define::units::parse_size(text).map_err(PyValueError::new_err)
     }
 
+    /// Whether a name can stand alone in CEL, or follow a dot.
+    #[pyfunction]
+    fn is_plain(name: &str) -> bool {
+        ferroflow_define::expr::plain(name)
+    }
+
     /// The value of a CEL expression over variables, an object as MessagePack.
     #[pyfunction]
     fn evaluate<'py>(py: Python<'py>, expression: &str, variables: Vec<u8>) -> PyResult<Bound<'py, PyBytes>> {
