@@ -219,7 +219,7 @@ impl Values {
 
     /// The index of a loop's last body result, for its next state.
     pub(crate) fn body_result(&self, run: &Run, step: Step) -> Option<Vec<u8>> {
-        let (frame, ..) = run.frames_of(step).last()?;
+        let (frame, _) = run.last_frame_of(step)?;
         let (block, _) = run.frame(frame);
         let mut out = Vec::new();
         match View::new(self, run, frame, 0).write(&run.program.blocks[block as usize].result, &mut out) {
@@ -363,7 +363,7 @@ impl<'v> View<'v> {
                 _ => stored(owner(up).and_then(|owner| values.states.get(&owner))),
             },
             Source::Iteration { up } => match (self.inside, self.level(up)) {
-                (Some((step, _)), None) => number(run.frames_of(step).count() as u32),
+                (Some((step, _)), None) => number(run.last_frame_of(step).map_or(0, |(_, count)| count as u32)),
                 (_, Some((frame, _))) => number(run.frame(frame).1),
                 _ => nil,
             },
