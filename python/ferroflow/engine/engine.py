@@ -256,22 +256,28 @@ class Engine:
         return cls(workers=workers, capacity={"cpu": workers})
 
     def _hire(self, name: str) -> None:
-        worker = _Thread(name, partial(self._native.work, 0, self._bodies.execute))
+        worker = _Thread(name, partial(self._native.work, 0, self._bodies.execute), weakref.ref(self))
         with self._hiring:
             self._threads = [*(thread for thread in self._threads if not thread.over.is_set()), worker]
             worker.start()
 
+    @staticmethod
     @contextlib.contextmanager
-    def _stand_in(self) -> Iterator[None]:
-        """While a body waits for a run, let another thread work, or nobody might be left to run that."""
-        if threading.current_thread() not in self._threads:
+    def _stand_in() -> Iterator[None]:
+        """While a body waits for a run, of whichever engine, let another thread work in its place.
+
+        Nobody might be left to run what it waits for.
+        """
+        here = threading.current_thread()
+        engine = here.engine() if isinstance(here, _Thread) and here.engine else None
+        if engine is None:
             yield
             return
-        self._hire("ferroflow-stand-in")
+        engine._hire("ferroflow-stand-in")
         try:
             yield
         finally:
-            self._native.retire()
+            engine._native.retire()
 
     @contextlib.contextmanager
     def _lending(self) -> Iterator[None]:
@@ -698,9 +704,12 @@ class Engine:
 class _Thread(threading.Thread):
     """A thread that says when it is over: a `join` that Ctrl-C interrupts takes it for ended."""
 
-    def __init__(self, name: str, body: Callable[[], object]) -> None:
+    def __init__(
+        self, name: str, body: Callable[[], object], engine: weakref.ref[Engine] | None = None
+    ) -> None:
         super().__init__(name=name, daemon=True)
         self.over = threading.Event()
+        self.engine = engine
         self._body = body
 
     def run(self) -> None:
