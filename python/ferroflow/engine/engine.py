@@ -28,6 +28,7 @@ from ferroflow.engine.bodies import Bodies, packed, prepare
 from ferroflow.engine.handle import Handle
 from ferroflow.engine.listening import Ends, Event, Subscription
 from ferroflow.engine.logs import log, tells_changes
+from ferroflow.engine.threads import Worker, joined
 from ferroflow.errors import DefinitionError, FerroflowError, InvalidInput, TaskNotFound
 
 P = ParamSpec("P")
@@ -221,9 +222,9 @@ class Engine:
         self._closing = threading.Lock()
         self._closed = False
         self._ends: Ends | None = None
-        self._loop_thread: _Thread | None = None
+        self._loop_thread: Worker | None = None
         self._hiring = threading.Lock()
-        self._threads: Sequence[_Thread] = ()
+        self._threads: Sequence[Worker] = ()
         for number in range(threads):
             self._hire(f"ferroflow-worker-{number}")
         _open.add(self)
@@ -256,7 +257,7 @@ class Engine:
         return cls(workers=workers, capacity={"cpu": workers})
 
     def _hire(self, name: str) -> None:
-        worker = _Thread(name, partial(self._native.work, 0, self._bodies.execute), weakref.ref(self))
+        worker = Worker(name, partial(self._native.work, 0, self._bodies.execute), weakref.ref(self))
         with self._hiring:
             self._threads = [*(thread for thread in self._threads if not thread.over.is_set()), worker]
             worker.start()
@@ -269,7 +270,7 @@ class Engine:
         Nobody might be left to run what it waits for.
         """
         here = threading.current_thread()
-        engine = here.engine() if isinstance(here, _Thread) and here.engine else None
+        engine = here.engine() if isinstance(here, Worker) and here.engine else None
         if engine is None:
             yield
             return
@@ -348,10 +349,10 @@ class Engine:
             core.stop()
             until = time.monotonic() + micros(drain) / 1e6
             threads = [*self._threads, *filter(None, [self._loop_thread])]
-            if not _joined(threads, until):
+            if not joined(threads, until):
                 core.abandon()
                 self._bodies.abandon()
-                if not _joined(threads, time.monotonic() + 1.0):
+                if not joined(threads, time.monotonic() + 1.0):
                     left = ", ".join(thread.name for thread in threads if not thread.over.is_set())
                     where = self.path or "memory"
                     log().warning("closed the engine on %s although bodies do not stop: %s", where, left)
@@ -585,7 +586,7 @@ class Engine:
         if any(lanes.values()):
             with self._hiring:
                 if self._loop_thread is None:
-                    self._loop_thread = _Thread("ferroflow-feeder", self._bodies.serve)
+                    self._loop_thread = Worker("ferroflow-feeder", self._bodies.serve)
                     self._loop_thread.start()
         return lanes
 
@@ -699,30 +700,6 @@ class Engine:
     ahandle = asynchronous(handle)
     alist = asynchronous(list)  # noqa: A003 - the method
     asql = asynchronous(sql)
-
-
-class _Thread(threading.Thread):
-    """A thread that says when it is over: a `join` that Ctrl-C interrupts takes it for ended."""
-
-    def __init__(
-        self, name: str, body: Callable[[], object], engine: weakref.ref[Engine] | None = None
-    ) -> None:
-        super().__init__(name=name, daemon=True)
-        self.over = threading.Event()
-        self.engine = engine
-        self._body = body
-
-    def run(self) -> None:
-        try:
-            self._body()
-        finally:
-            self.over.set()
-
-
-def _joined(threads: Iterable[_Thread], until: float) -> bool:
-    """Wait for threads until an instant; whether all have ended."""
-    others = [thread for thread in threads if thread is not threading.current_thread()]
-    return all(thread.over.wait(max(0.0, until - time.monotonic())) for thread in others)
 
 
 def _limit(duration: Duration | None) -> int | None:
