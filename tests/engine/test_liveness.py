@@ -69,6 +69,21 @@ def test_tasks_wait_for_runs_although_all_workers_do(tmp_path: Path) -> None:
         assert sum(thread.is_alive() for thread in left) == engine.workers
 
 
+def test_tasks_of_two_engines_wait_for_each_other(tmp_path: Path) -> None:
+    with ff.Engine(tmp_path / "one.db", workers=1) as one, ff.Engine(tmp_path / "two.db", workers=1) as two:
+
+        @ff.task(name="v.bounce")
+        def bounce(depth: int) -> int:
+            other = two if depth % 2 else one
+            return other.run(bounced, depth - 1) + 1 if depth else 0
+
+        @ff.workflow
+        def bounced(depth: int) -> int:
+            return bounce(depth)
+
+        assert one.start(bounced, 6).result(20) == 6
+
+
 @pytest.mark.parametrize("limit", [1, 3])
 def test_asynchronous_tasks_wait_for_runs_although_all_places_are_taken(limit: int) -> None:
     with ff.Engine(async_limit=limit) as engine:

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 class _Thread(threading.Thread):
     """Says itself when it is done: a `join` that Ctrl-C interrupts takes the thread for ended."""
 
-    def __init__(self, target: Callable[[], None], name: str) -> None:
+    def __init__(self, target: Callable[[], None], name: str, staff: Staff | None = None) -> None:
         super().__init__(name=name, daemon=True)
         self.done = threading.Event()
+        self.staff = staff
         self._work = target
 
     def run(self) -> None:
@@ -42,7 +43,7 @@ class Staff:
             self._hire(f"ferroflow-worker-{number}")
 
     def _hire(self, name: str) -> None:
-        worker = _Thread(partial(self._core.work, 0, self._bodies.execute), name)
+        worker = _Thread(partial(self._core.work, 0, self._bodies.execute), name, self)
         with self._hiring:
             self._threads = [*(it for it in self._threads if not it.done.is_set()), worker]
             worker.start()
@@ -54,17 +55,23 @@ class Staff:
                 self._feeder = _Thread(self._bodies.serve, "ferroflow-feeder")
                 self._feeder.start()
 
+    @staticmethod
     @contextlib.contextmanager
-    def standing_in(self) -> Iterator[None]:
-        """While a body waits for a run, let another thread work, or nobody might be left to run that."""
-        if threading.current_thread() not in self._threads:
+    def standing_in() -> Iterator[None]:
+        """While a body waits for a run, of whichever engine, let another thread work in its place.
+
+        Nobody might be left to run what it waits for.
+        """
+        here = threading.current_thread()
+        staff = here.staff if isinstance(here, _Thread) else None
+        if staff is None:
             yield
             return
-        self._hire("ferroflow-stand-in")
+        staff._hire("ferroflow-stand-in")
         try:
             yield
         finally:
-            self._core.retire()
+            staff._core.retire()
 
     @contextlib.contextmanager
     def lending(self) -> Iterator[None]:

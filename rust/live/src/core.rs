@@ -311,6 +311,8 @@ impl Core {
         if live.run.state() != before {
             live.stale_row = true;
             self.reached[live.run.state() as usize] += 1;
+            // What was kept for its steps is there for others.
+            self.news += 1;
         }
         for step in std::mem::take(&mut live.run.out.offers) {
             let place = live.run.place(step);

@@ -245,7 +245,7 @@ impl Values {
 
     /// What the last iteration of a loop yields: its next state. `None` before the first.
     pub(crate) fn body_result(&self, run: &Run, step: Step) -> Result<Option<Vec<u8>>, String> {
-        let Some((frame, ..)) = run.frames_of(step).last() else { return Ok(None) };
+        let Some((frame, _)) = run.last_frame_of(step) else { return Ok(None) };
         let mut out = Vec::new();
         self.of_block(run, frame, 0, &mut out)?;
         Ok(Some(out))
@@ -399,7 +399,9 @@ impl<'v> View<'v> {
                 _ => stored(owner(up).and_then(|owner| values.states.get(&owner))),
             },
             Source::Iteration { up } => match (self.inside, self.level(up)) {
-                (Some((step, _)), None) => number(run.frames_of(step).count() as u32),
+                (Some((step, _)), None) => {
+                    number(run.last_frame_of(step).map_or(0, |(_, count)| count as u32))
+                }
                 (_, Some((frame, _))) => number(run.frame(frame).1),
                 _ => nil,
             },

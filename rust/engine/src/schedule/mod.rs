@@ -9,6 +9,11 @@ use rustc_hash::FxHashMap;
 
 use crate::ids::Step;
 
+/// When so many steps have arrived after one that does not fit, what it demands is kept for it: those
+/// that came later, and are no more urgent, get nothing of that, or a stream of small steps would hold
+/// it up for ever.
+const PATIENCE: u64 = 64;
+
 /// A ready step of a run, by the driver's number for the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -93,6 +98,7 @@ impl Schedule {
         gated: bool,
         mut live: impl FnMut(&Entry) -> bool,
     ) -> Option<(Entry, Class)> {
+        let kept = self.kept(&mut live);
         let queues = &mut self.lanes[lane as usize];
         let mut best: Option<((u8, Class), u64)> = None;
         let mut empty = Vec::new();
@@ -110,6 +116,7 @@ impl Schedule {
                 None => empty.push((priority, class)),
                 Some(entry)
                     if (gated || entry.gate <= durable)
+                        && !kept.is_some_and(|it| it.bars(priority, entry, &self.classes, class))
                         && best.is_none_or(|(_, order)| entry.order < order) =>
                 {
                     best = Some(((priority, class), entry.order));
@@ -126,6 +133,26 @@ impl Schedule {
             *self.free.get_mut(name).expect("a class names known resources") -= amount;
         }
         Some((entry, key.1))
+    }
+
+    /// The longest waiting step, of all lanes, for which what it demands is kept.
+    fn kept(&mut self, live: &mut impl FnMut(&Entry) -> bool) -> Option<Kept> {
+        let mut found: Option<Kept> = None;
+        for (&(priority, class), queue) in self.lanes.iter_mut().flatten() {
+            if fits(&self.free, &self.classes[class as usize].amounts) {
+                continue;
+            }
+            while queue.front().is_some_and(|entry| !live(entry)) {
+                queue.pop_front();
+            }
+            if let Some(&Entry { order, .. }) = queue.front()
+                && self.order - order >= PATIENCE
+                && found.is_none_or(|it| (priority, order) < (it.priority, it.order))
+            {
+                found = Some(Kept { priority, order, class });
+            }
+        }
+        found
     }
 
     /// Gives back what a step held.
@@ -151,6 +178,27 @@ impl Schedule {
     /// How many entries wait in a lane, those that no longer count included.
     pub fn waiting(&self, lane: u8) -> usize {
         self.lanes[lane as usize].values().map(VecDeque::len).sum()
+    }
+}
+
+/// A step that does not fit and has waited for long.
+#[derive(Clone, Copy)]
+struct Kept {
+    priority: u8,
+    order: u64,
+    class: Class,
+}
+
+impl Kept {
+    /// Whether a step of a class would take what is kept for this one.
+    fn bars(&self, priority: u8, entry: &Entry, classes: &[Demand], class: Class) -> bool {
+        let own = &classes[self.class as usize].amounts;
+        priority >= self.priority
+            && entry.order > self.order
+            && classes[class as usize]
+                .amounts
+                .iter()
+                .any(|(name, _)| own.iter().any(|(kept, _)| kept == name))
     }
 }
 
@@ -200,6 +248,50 @@ mod tests {
             std::iter::from_fn(|| schedule.take(0, 0, false, |_| true).map(|(entry, _)| entry.step))
                 .collect();
         assert_eq!(order, [1, 3, 0, 2]);
+    }
+
+    /// Req: P8.37
+    #[test]
+    fn a_stream_of_small_steps_does_not_hold_up_a_large_one_for_ever() {
+        let mut schedule = Schedule::new([("cpu".into(), 2000), ("gpu".into(), 1000)].into(), 2);
+        let small = schedule.class(0, &demand("cpu", 1000)).unwrap();
+        let large = schedule.class(1, &demand("cpu", 2000)).unwrap();
+        let other = schedule.class(0, &demand("gpu", 1000)).unwrap();
+        schedule.offer(0, 0, 2, small, 0);
+        assert!(schedule.take(0, 0, false, |_| true).is_some());
+        schedule.offer(1, 0, 2, large, 0);
+        // One small step always runs and another is always ready.
+        let mut overtaken = 0;
+        loop {
+            schedule.offer(0, 0, 2, small, 0);
+            if schedule.take(0, 0, false, |_| true).is_none() {
+                break;
+            }
+            schedule.release(small);
+            overtaken += 1;
+        }
+        assert_eq!(overtaken, PATIENCE - 1);
+        schedule.offer(2, 0, 2, other, 0);
+        assert_eq!(schedule.take(0, 0, false, |_| true).unwrap().0.run, 2, "what it doesn't need goes on");
+        schedule.offer(3, 0, 0, small, 0);
+        assert_eq!(schedule.take(0, 0, false, |_| true).unwrap().0.run, 3, "what is more urgent goes first");
+        schedule.release(small);
+        schedule.release(small);
+        assert_eq!(schedule.take(1, 0, false, |_| true).unwrap().0.run, 1);
+    }
+
+    /// A step that is cancelled while it waits leaves nothing kept.
+    #[test]
+    fn nothing_is_kept_for_what_no_longer_counts() {
+        let mut schedule = two_cpus();
+        let small = schedule.class(0, &demand("cpu", 1000)).unwrap();
+        let large = schedule.class(0, &demand("cpu", 2000)).unwrap();
+        schedule.offer(0, 0, 2, small, 0);
+        assert!(schedule.take(0, 0, false, |_| true).is_some());
+        schedule.offer(1, 0, 2, large, 0);
+        (0..2 * PATIENCE).for_each(|step| schedule.offer(0, step as Step, 2, small, 0));
+        assert!(schedule.take(0, 0, false, |_| true).is_none());
+        assert!(schedule.take(0, 0, false, |entry| entry.run != 1).is_some());
     }
 
     #[test]

@@ -332,6 +332,12 @@ impl Run {
         })
     }
 
+    /// The frame that a composite opened last, and how many it has opened.
+    pub fn last_frame_of(&self, step: Step) -> Option<(u32, usize)> {
+        let frames = self.owned.get(&step)?;
+        Some((*frames.last()?, frames.len()))
+    }
+
     /// The block and the branch or iteration number of a frame.
     pub fn frame(&self, frame: u32) -> (u32, u32) {
         let it = &self.frames[frame as usize];
