@@ -363,7 +363,9 @@ impl<'v> View<'v> {
                 _ => stored(owner(up).and_then(|owner| values.states.get(&owner))),
             },
             Source::Iteration { up } => match (self.inside, self.level(up)) {
-                (Some((step, _)), None) => number(run.last_frame_of(step).map_or(0, |(_, count)| count as u32)),
+                (Some((step, _)), None) => {
+                    number(run.last_frame_of(step).map_or(0, |(_, count)| count as u32))
+                }
                 (_, Some((frame, _))) => number(run.frame(frame).1),
                 _ => nil,
             },
