@@ -1,13 +1,14 @@
 //! Commits, timers and the inbox: what happens beside the workers.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferroflow_define::value;
 use ferroflow_engine::{Command, RunId, RunState};
-use ferroflow_journal::Store;
 use ferroflow_journal::codec::Link;
+use ferroflow_journal::{Store, StoreError};
 use parking_lot::{Condvar, Mutex};
 
 use crate::core::{Core, now};
@@ -79,12 +80,15 @@ impl Shared {
         let mut gathered = core.gather();
         drop(core);
         let begun = Instant::now();
-        let committed = gathered
-            .blobs
-            .iter()
-            .try_for_each(|(hash, bytes)| store.put_blob(hash, bytes))
-            .and_then(|()| store.commit(&gathered.batch(links)));
-        match committed {
+        // A panic here would lose what was gathered, and later commits would go on as if it were there.
+        let committed = catch_unwind(AssertUnwindSafe(|| {
+            gathered
+                .blobs
+                .iter()
+                .try_for_each(|(hash, bytes)| store.put_blob(hash, bytes))
+                .and_then(|()| store.commit(&gathered.batch(links)))
+        }));
+        match committed.unwrap_or_else(|_| Err(crashed())) {
             Ok(()) => {
                 let mut core = self.core.lock();
                 core.pause = (begun.elapsed() / 2).min(GATHER);
@@ -146,6 +150,10 @@ pub(crate) fn write(shared: &Shared) {
             shared.read_inbox();
         }
     }
+}
+
+fn crashed() -> StoreError {
+    StoreError::Io { path: Default::default(), message: "the commit crashed: this is a bug".to_owned() }
 }
 
 fn halt(shared: &Shared, message: &str) {

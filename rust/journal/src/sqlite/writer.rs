@@ -49,11 +49,17 @@ impl SqliteStore {
         connection.set_prepared_statement_cache_capacity(32);
         let begun = connection.transaction().map_err(sql(path))?;
         schema::migrate(path, &begun, version)?;
-        let (epoch, commits, head) = begun
-            .query_row("UPDATE journal SET epoch = epoch + 1 RETURNING epoch, commits, head", [], |row| {
-                Ok((row.get(0)?, row.get::<_, i64>(1)? as u64, row.get(2)?))
-            })
+        let (epoch, commits, tokens, head) = begun
+            .query_row(
+                "UPDATE journal SET epoch = epoch + 1 RETURNING epoch, commits, tokens, head",
+                [],
+                |row| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, row.get(3)?)),
+            )
             .map_err(sql(path))?;
+        let (Ok(commits), Ok(_)) = (u64::try_from(commits), u64::try_from(tokens)) else {
+            let message = format!("it counts {commits} commits and {tokens} tokens");
+            return Err(StoreError::Corrupt { path: path.to_owned(), message });
+        };
         let (mut head_file, seen) = HeadFile::open(path)?;
         if let Some(seen) = &seen
             && seen.commits > commits
@@ -327,6 +333,19 @@ mod tests {
         assert!(there(b"named") && there(b"orphan"));
         drop(SqliteStore::open(&path, Sync::Full).unwrap());
         assert!(there(b"named") && !there(b"orphan"));
+    }
+
+    #[test]
+    fn counts_that_can_not_be_are_refused() {
+        for column in ["commits", "tokens"] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("runs.db");
+            let store = SqliteStore::open(&path, Sync::Full).unwrap();
+            store.connection.execute(&format!("UPDATE journal SET {column} = -1"), []).unwrap();
+            drop(store);
+            let refused = SqliteStore::open(&path, Sync::Full).err().unwrap();
+            assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused}");
+        }
     }
 
     #[test]
