@@ -56,5 +56,5 @@ CASES = [
     Case(STRICT, "dbos", ("dbos_steps.py", "--work=chain", "--steps=500"), bar=1 / 50),
     Case(CHAIN, OURS, ("sqlite_commit.py", "--steps=1000"), bar=2),
     Case(CHAIN, "dbos", ("dbos_steps.py", "--work=chain", "--steps=1000"), bar=1 / 4),
-    Case(RUNS, "dbos", ("dbos_steps.py", "--work=runs", "--steps=1000", "--repeats=1"), bar=1 / 20),
+    Case(RUNS, "dbos", ("dbos_steps.py", "--work=runs", "--steps=1000", "--repeats=3"), bar=1 / 20),
 ]

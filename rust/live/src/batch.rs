@@ -97,7 +97,6 @@ impl Core {
     /// A commit is done: what waited for it goes on, and ended runs are let go.
     pub(crate) fn committed(&mut self, gathered: &mut Gathered) {
         self.durable = gathered.number;
-        self.news += 1;
         if !self.listeners.is_empty() {
             for part in &mut gathered.runs {
                 let update = Update {

@@ -80,16 +80,16 @@ pub(crate) struct Core {
     pub async_running: usize,
     /// Grows when there may be work for a worker that found none.
     pub news: u64,
-    /// Workers that wait for such news.
-    pub idle_workers: usize,
+    /// Workers of each lane that wait for such news.
+    pub idle: [usize; 2],
+    /// Callers that wait for the end of a run.
+    pub waiters: usize,
     /// Workers that stood in for others which waited in their bodies, and may go.
     pub surplus: usize,
     /// Asynchronous bodies that wait for runs: others run in their places.
     pub lent: usize,
     /// The writing thread waits to be told that something has gathered.
     pub writer_idle: bool,
-    /// How long events may gather before they are committed.
-    pub pause: Duration,
     /// What the timer thread waits for.
     pub timer_set: Option<Micros>,
     /// No more steps are started.
@@ -105,6 +105,12 @@ pub(crate) struct Core {
     /// How many runs have come into each state.
     pub reached: [u64; RunState::ALL.len()],
     pub refused: u64,
+}
+
+/// How many workers of each lane to wake, and whether the timer thread.
+pub(crate) struct Calls {
+    pub workers: [usize; 2],
+    pub timer: bool,
 }
 
 pub(crate) fn now() -> Micros {
@@ -138,11 +144,11 @@ impl Core {
             in_flight: FxHashMap::default(),
             async_running: 0,
             news: 0,
-            idle_workers: 0,
+            idle: [0; 2],
+            waiters: 0,
             surplus: 0,
             lent: 0,
             writer_idle: false,
-            pause: Duration::ZERO,
             timer_set: None,
             stopping: false,
             closing: false,
@@ -553,13 +559,20 @@ impl Core {
         live.and_then(|live| live.run.task(step)).is_some_and(|task| task.options.share)
     }
 
-    /// Whether steps wait to be taken.
-    pub(crate) fn has_waiting(&self) -> bool {
-        self.schedule.waiting(0) + self.schedule.waiting(1) > 0
+    /// Whether somebody waits for runs to end, or hears of it.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.waiters > 0 || !self.end_listeners.is_empty()
+    }
+
+    /// Who has something to do now and waits to be told; each is told once.
+    pub(crate) fn calls(&mut self) -> Calls {
+        let steps = |lane: u8| self.schedule.waiting(lane).min(self.idle[lane as usize]);
+        let cancels = if self.to_cancel.is_empty() { 0 } else { self.idle[1] };
+        Calls { workers: [steps(0), steps(1).max(cancels)], timer: self.timer_moved() }
     }
 
     /// Whether something is due before the timer thread looks again, and nobody told it yet.
-    pub(crate) fn timer_moved(&mut self) -> bool {
+    fn timer_moved(&mut self) -> bool {
         let next = self.timers.first().map(|&(at, _)| at);
         let moved = next.is_some_and(|next| self.timer_set.is_none_or(|set| next < set));
         if moved {

@@ -39,7 +39,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             committer: Mutex::new(Some(Committer { store, links: HashMap::new() })),
             core: Mutex::new(core),
-            work: Condvar::new(),
+            work: [Condvar::new(), Condvar::new()],
             write: Condvar::new(),
             done: Condvar::new(),
             timer: Condvar::new(),
@@ -206,22 +206,30 @@ impl Engine {
         Ok(explain::reasons(&run, None, most))
     }
 
-    /// Wakes whoever has something to do now, and waits for the commit if that was promised.
-    fn settle(&self, core: MutexGuard<'_, Core>) -> Result<(), EngineError> {
+    /// Makes the commit if that was promised, and wakes whoever has something to do: not before, as
+    /// they would only wait for the same commit.
+    fn settle(&self, mut core: MutexGuard<'_, Core>) -> Result<(), EngineError> {
         let number = core.batch;
-        self.wake();
         let promised = core.settings.durability == Durability::Strict && core.gathered();
-        drop(core);
-        if promised && !self.shared.until_durable(number) {
-            return Err(EngineError::Halted(self.failure().unwrap_or_default()));
+        if promised {
+            let kept = MutexGuard::unlocked(&mut core, || self.shared.until_durable(number));
+            if !kept {
+                return Err(EngineError::Halted(core.failed.clone().unwrap_or_default()));
+            }
         }
+        self.tell(core);
         Ok(())
     }
 
-    pub(crate) fn wake(&self) {
-        self.shared.write.notify_one();
-        self.shared.work.notify_all();
-        self.shared.timer.notify_one();
+    /// Wakes whoever has something to do after a change.
+    fn tell(&self, mut core: MutexGuard<'_, Core>) {
+        let write = core.gathered() && std::mem::take(&mut core.writer_idle);
+        let calls = core.calls();
+        drop(core);
+        self.shared.call(&calls);
+        if write {
+            self.shared.write.notify_one();
+        }
     }
 
     /// Carries a command to a run and waits until it is on disk, if that was promised.
@@ -254,6 +262,7 @@ impl Engine {
     /// Waits until a run has ended; `None` if that did not happen in time.
     pub fn wait(&self, run: RunId, timeout: Option<Duration>) -> Result<Option<Ended>, EngineError> {
         let until = timeout.map(|timeout| Instant::now() + timeout);
+        let mut committed = false;
         let mut core = self.core();
         loop {
             if let Some(ended) = core.done.get(&run) {
@@ -272,13 +281,23 @@ impl Engine {
             if core.stopping {
                 return Err(EngineError::Closed);
             }
-            match until {
-                None => self.shared.done.wait(&mut core),
-                Some(until) => {
-                    if self.shared.done.wait_until(&mut core, until).timed_out() {
-                        return Ok(None);
-                    }
+            // What has happened by now is committed by whoever begins to wait, not by its worker.
+            if core.gathered() && core.waiters == 0 && !committed {
+                committed = true;
+                MutexGuard::unlocked(&mut core, || self.shared.commit());
+                continue;
+            }
+            core.waiters += 1;
+            let over = match until {
+                None => {
+                    self.shared.done.wait(&mut core);
+                    false
                 }
+                Some(until) => self.shared.done.wait_until(&mut core, until).timed_out(),
+            };
+            core.waiters -= 1;
+            if over {
+                return Ok(None);
             }
         }
     }
@@ -370,8 +389,9 @@ impl Engine {
         let Ticket { run, step, token, .. } = *ticket;
         let told =
             core.handle(run, Command::Progress { step, token, percent, message: message.into() }).is_ok();
-        self.shared.write.notify_one();
-        told && !core.stopped.contains(&token)
+        let counts = told && !core.stopped.contains(&token);
+        self.tell(core);
+        counts
     }
 
     /// What a body may want to know of its step, as MessagePack: see `Core::surroundings`.
@@ -388,22 +408,23 @@ impl Engine {
 
     /// Reports a body that said `Outcome::Later`.
     pub fn finish(&self, ticket: &Ticket, outcome: Outcome) {
-        self.core().finish(ticket, outcome);
-        self.wake();
+        let mut core = self.core();
+        core.finish(ticket, outcome);
+        self.tell(core);
     }
 
     /// Takes no new steps, commits what has happened, and leaves unfinished runs for the next
     /// engine. Bodies that are running end, or are superseded when their run is taken up again.
     pub fn stop(&self) {
         self.core().stopping = true;
-        self.wake();
+        self.shared.wake();
         self.shared.done.notify_all();
     }
 
     /// Tells bodies that still run after `stop` to give up. Their steps run again with their runs.
     pub fn abandon(&self) {
         self.core().abandon();
-        self.wake();
+        self.shared.wake();
     }
 
     /// Waits for the engine's own threads after `stop`, once the workers are gone.
@@ -413,7 +434,7 @@ impl Engine {
             core.stopping = true;
             core.closing = true;
         }
-        self.wake();
+        self.shared.wake();
         for thread in std::mem::take(&mut *self.threads.lock()) {
             let _ = thread.join();
         }

@@ -55,7 +55,7 @@ impl Engine {
         let lanes = lanes(&run.program.tasks);
         let index = core.admit(run, values, &lanes, Some(link)).map_err(EngineError::Problems)?;
         core.handle(index, if created { Command::Start { node } } else { Command::Recover { node } })?;
-        self.wake();
+        self.shared.wake();
         Ok(())
     }
 }

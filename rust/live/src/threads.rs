@@ -11,13 +11,13 @@ use ferroflow_journal::codec::Link;
 use ferroflow_journal::{Store, StoreError};
 use parking_lot::{Condvar, Mutex};
 
-use crate::core::{Core, now};
+use crate::core::{Calls, Core, now};
 
 /// How often other processes' commands are looked for.
 const INBOX: Duration = Duration::from_millis(50);
 
-/// Events gather for half of the time that the last commit took, so that one sync serves what
-/// comes at nearly the same time, and for at most this long.
+/// Where nobody waits, events gather for so long, so that one sync serves what comes at nearly the
+/// same time.
 const GATHER: Duration = Duration::from_millis(1);
 
 /// What commits need. Whoever waits for a commit makes it, so that a chain of steps needs no
@@ -32,8 +32,8 @@ pub(crate) struct Shared {
     /// Taken before `core`, never after it.
     pub committer: Mutex<Option<Committer>>,
     pub core: Mutex<Core>,
-    /// There may be work for a worker.
-    pub work: Condvar,
+    /// There may be work for a worker of a lane.
+    pub work: [Condvar; 2],
     /// There may be something to commit.
     pub write: Condvar,
     /// A commit is done, or a run has ended.
@@ -43,6 +43,27 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Wakes who has something to do.
+    pub(crate) fn call(&self, calls: &Calls) {
+        for (work, &count) in self.work.iter().zip(&calls.workers) {
+            for _ in 0..count {
+                work.notify_one();
+            }
+        }
+        if calls.timer {
+            self.timer.notify_one();
+        }
+    }
+
+    /// Wakes everybody.
+    pub(crate) fn wake(&self) {
+        for work in &self.work {
+            work.notify_all();
+        }
+        self.write.notify_one();
+        self.timer.notify_one();
+    }
+
     /// Makes commits until the given one is made; false if that can't be.
     pub(crate) fn until_durable(&self, number: u64) -> bool {
         loop {
@@ -79,7 +100,6 @@ impl Shared {
         }
         let mut gathered = core.gather();
         drop(core);
-        let begun = Instant::now();
         // A panic here would lose what was gathered, and later commits would go on as if it were there.
         let committed = catch_unwind(AssertUnwindSafe(|| {
             gathered
@@ -91,11 +111,12 @@ impl Shared {
         match committed.unwrap_or_else(|_| Err(crashed())) {
             Ok(()) => {
                 let mut core = self.core.lock();
-                core.pause = (begun.elapsed() / 2).min(GATHER);
                 core.committed(&mut gathered);
                 drop(core);
-                self.done.notify_all();
-                self.work.notify_all();
+                // Workers have no news of it: those that wait for a commit make it themselves.
+                if gathered.runs.iter().any(|part| part.ended) {
+                    self.done.notify_all();
+                }
             }
             // The state in memory is ahead of the disk now, and nothing can bring it back:
             // nobody is told of anything any more, and a new engine starts from the disk.
@@ -114,9 +135,9 @@ impl Shared {
                 for command in commands {
                     carry_out(&mut core, command);
                 }
+                let calls = core.calls();
                 drop(core);
-                self.work.notify_all();
-                self.timer.notify_one();
+                self.call(&calls);
             }
             Err(error) => halt(self, &error.to_string()),
         }
@@ -139,10 +160,12 @@ pub(crate) fn write(shared: &Shared) {
             shared.write.wait_for(&mut core, INBOX);
             core.writer_idle = false;
         }
-        let (gathered, pause) = (core.gathered(), if core.closing { Duration::ZERO } else { core.pause });
+        let (gathered, closing) = (core.gathered(), core.closing);
         drop(core);
         if gathered {
-            std::thread::sleep(pause);
+            if !closing {
+                std::thread::sleep(GATHER);
+            }
             shared.commit();
         }
         if looked.elapsed() >= INBOX {
@@ -159,8 +182,7 @@ fn crashed() -> StoreError {
 fn halt(shared: &Shared, message: &str) {
     shared.core.lock().failed = Some(message.to_owned());
     shared.done.notify_all();
-    shared.work.notify_all();
-    shared.timer.notify_all();
+    shared.wake();
 }
 
 /// A command from another process. One that can't be carried out is dropped: its sender looks.
@@ -205,7 +227,8 @@ pub(crate) fn time(shared: &Shared) {
         core.timer_set = next;
         if core.gathered() {
             shared.write.notify_one();
-            shared.work.notify_all();
+            let calls = core.calls();
+            shared.call(&Calls { timer: false, ..calls });
         }
         match next {
             None => shared.timer.wait(&mut core),

@@ -22,7 +22,7 @@ impl Engine {
         core.surplus += 1;
         core.news += 1;
         drop(core);
-        self.shared.work.notify_all();
+        self.shared.work[0].notify_all();
     }
 
     /// An asynchronous body waits for a run: it doesn't count while it does.
@@ -31,7 +31,7 @@ impl Engine {
         core.lent += 1;
         core.news += 1;
         drop(core);
-        self.shared.work.notify_all();
+        self.shared.work[1].notify_all();
     }
 
     /// It goes on.
@@ -53,13 +53,12 @@ impl Engine {
                 core.surplus -= 1;
                 drop(core);
                 // What this one handed in, and was woken for, is for the others now.
-                self.wake();
+                self.shared.wake();
                 return;
             }
             let job = core.next(lane);
-            let others = core.idle_workers > 0 && core.news > news && core.has_waiting();
-            let sooner = core.timer_moved();
             let cancels = if lane == 1 { std::mem::take(&mut core.to_cancel) } else { Vec::new() };
+            let calls = (core.news > news || job.is_some()).then(|| core.calls());
             let gathered = core.gathered();
             let (seen, over) = (core.news, core.stopping || core.failed.is_some());
             let gated = job.as_ref().is_some_and(|job| job.gate > core.durable);
@@ -69,11 +68,8 @@ impl Engine {
             if write {
                 self.shared.write.notify_one();
             }
-            if others {
-                self.shared.work.notify_all();
-            }
-            if sooner {
-                self.shared.timer.notify_one();
+            if let Some(calls) = calls {
+                self.shared.call(&calls);
             }
             if !cancels.is_empty() {
                 executor.cancel(&cancels);
@@ -85,19 +81,19 @@ impl Engine {
                 let shared = &self.shared;
                 executor.idle(&mut || {
                     let mut core = shared.core.lock();
-                    core.idle_workers += 1;
+                    core.idle[lane as usize] += 1;
+                    let work = &shared.work[lane as usize];
                     let nothing = |core: &Core| core.news == seen && !core.stopping && core.failed.is_none();
-                    if gathered && nothing(&core) {
-                        let pause = core.pause;
-                        shared.work.wait_for(&mut core, pause);
-                        if core.gathered() && nothing(&core) {
-                            MutexGuard::unlocked(&mut core, || shared.commit());
-                        }
+                    // Who waits for the end of a run gets it at once; else more may gather.
+                    if gathered && nothing(&core) && core.is_awaited() {
+                        MutexGuard::unlocked(&mut core, || shared.commit());
+                    } else if gathered && std::mem::take(&mut core.writer_idle) {
+                        shared.write.notify_one();
                     }
                     while nothing(&core) {
-                        shared.work.wait(&mut core);
+                        work.wait(&mut core);
                     }
-                    core.idle_workers -= 1;
+                    core.idle[lane as usize] -= 1;
                 });
                 continue;
             };
