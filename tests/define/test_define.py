@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import functools
 import json
 import time
 from pathlib import Path
@@ -272,3 +273,23 @@ def test_a_ref_that_would_be_lost_is_refused(wrap: Any) -> None:
 def test_what_no_definition_can_hold_is_refused(part: Any) -> None:
     with pytest.raises(ff.DefinitionError, match=r"definition|recorded"):
         _ = ff.workflow(name="held")(lambda: given(part)).program
+
+
+def test_odd_tasks_and_values_are_refused_with_what_to_do() -> None:
+    part = functools.partial(clean.fn, strict=False)
+    with pytest.raises(TypeError, match=r"give it one with @ff\.task\(name="):
+        ff.task(part)
+    named = ff.task(name="d.part")(part)
+
+    @ff.workflow
+    def flow() -> Any:
+        return named([1])
+
+    with ff.Engine() as engine:
+        assert engine.run(flow) == [1]
+    with pytest.raises(TypeError, match="commutes_with='ab': give a list"):
+        load.options(commutes_with="ab")
+    cyclic: list[Any] = []
+    cyclic.append(cyclic)
+    with pytest.raises(ff.DefinitionError, match="contains itself"):
+        clean.term(cyclic)

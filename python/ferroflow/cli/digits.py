@@ -150,14 +150,21 @@ def run(*, crash: bool, db: Path | None, die_after: int | None, workers: int | N
     if crash:
         _crash(workers)
         return
-    with tempfile.TemporaryDirectory(prefix="ferroflow-") as folder:
-        path = db or Path(folder) / "demo.db"
-        with ff.Engine(path, workers=workers) as engine:
-            handle = engine.start(digits)
-            if die_after is not None:
-                threading.Thread(target=_die, args=(handle, die_after), daemon=True).start()
-            follow(handle, "started")
-            _print(handle, engine)
+    if db is None:
+        with tempfile.TemporaryDirectory(prefix="ferroflow-") as folder:
+            _run(Path(folder) / "demo.db", die_after, workers)
+    else:
+        # Killed half-way, a process leaves nothing behind but this file.
+        _run(db, die_after, workers)
+
+
+def _run(db: Path, die_after: int | None, workers: int | None) -> None:
+    with ff.Engine(db, workers=workers) as engine:
+        handle = engine.start(digits)
+        if die_after is not None:
+            threading.Thread(target=_die, args=(handle, die_after), daemon=True).start()
+        follow(handle, "started")
+        _print(handle, engine)
 
 
 def _folds_done(view: ff.RunView) -> set[str]:

@@ -29,4 +29,6 @@ def find(name: str) -> Task[..., Any] | None:
 
 
 def _origin(task: Task[..., Any]) -> tuple[str, str]:
-    return task.fn.__module__, task.fn.__qualname__
+    # A partial, or an object that can be called, has neither.
+    module, name = getattr(task.fn, "__module__", ""), getattr(task.fn, "__qualname__", repr(task.fn))
+    return module, name

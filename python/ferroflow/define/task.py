@@ -215,6 +215,8 @@ def _written(options: Mapping[str, Any]) -> dict[str, Any]:
         if name in options:
             fields[name] = options[name]
     if "commutes_with" in options:
+        if isinstance(options["commutes_with"], str):
+            raise TypeError(f"commutes_with={options['commutes_with']!r}: give a list of names of tasks")
         fields["commutes_with"] = list(options["commutes_with"])
     resources: dict[str, Any] = dict(options.get("resources", {}))
     if "cpu" in options:
@@ -292,7 +294,10 @@ def task(
     """
 
     def decorate(fn: Callable[P, Any]) -> Task[P, Any]:
-        made: Task[P, Any] = Task(fn, name or fn.__name__, cast(StepOptions, options), pickle=pickle)
+        called = name or getattr(fn, "__name__", None)
+        if called is None:
+            raise TypeError(f"{fn!r} has no name of its own: give it one with @ff.task(name=...)")
+        made: Task[P, Any] = Task(fn, called, cast(StepOptions, options), pickle=pickle)
         registry.add(made)
         return made
 

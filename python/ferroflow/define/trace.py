@@ -223,6 +223,15 @@ def check(ref: Ref) -> None:
 
 def binding(value: object) -> Any:
     """Return a value as definitions hold it: Refs become expressions, at any depth."""
+    try:
+        return _binding(value)
+    except RecursionError:
+        raise DefinitionError(
+            f"a {type(value).__name__} that is given to a step contains itself, or nests too deeply"
+        ) from None
+
+
+def _binding(value: object) -> Any:
     if isinstance(value, Ref):
         check(value)
         return {"$": value._path}
@@ -231,9 +240,9 @@ def binding(value: object) -> Any:
             check(ref)
         return {"$": value.text}
     if isinstance(value, (list, tuple)):
-        return [binding(item) for item in value]
+        return [_binding(item) for item in value]
     if isinstance(value, dict) and all(isinstance(key, str) and not key.startswith("$") for key in value):
-        return {key: binding(item) for key, item in value.items()}
+        return {key: _binding(item) for key, item in value.items()}
     found = constant(value)
     # What looks like an expression in it is none.
     return {"$const": found} if isinstance(found, (dict, list)) else found
