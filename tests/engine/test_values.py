@@ -2,7 +2,11 @@
 
 import contextlib
 import dataclasses
+import datetime
+import decimal
+import enum
 import pickle
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,6 +99,77 @@ def test_arrays_in_dataclasses(engine: ff.Engine) -> None:
         return take(part())
 
     assert engine.run(flow) == 3
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+
+class Item(pydantic.BaseModel):
+    name: str
+    price: decimal.Decimal = pydantic.Field(gt=0, alias="cost")
+    bought: datetime.datetime | None = None
+
+
+class Order(pydantic.BaseModel):
+    items: list[Item]
+
+
+@ff.task(name="v.order")
+def order(items: list[Item]) -> Order:
+    assert all(isinstance(item, Item) for item in items)
+    return Order(items=items)
+
+
+@ff.task(name="v.sum")
+def total(order: Order, most: Order | None) -> str:
+    assert isinstance(order, Order)
+    assert most is None
+    assert ff.current().inputs.require("items", list[Item]) == order.items
+    return str(sum(item.price for item in order.items))
+
+
+@ff.task(name="v.kinds")
+def kinds(
+    points: list[Point], named: dict[str, Colour], maybe: Point | None, either: Point | Item, plain: list[int]
+) -> list[str]:
+    parts = (points[0], named["a"], maybe, either, plain)
+    return [type(part).__name__ for part in parts]
+
+
+def test_what_an_annotation_names_is_made_again(engine: ff.Engine) -> None:
+    point = Point(1)
+
+    @ff.workflow
+    def flow() -> Any:
+        return kinds([point], {"a": Colour.RED}, point, point, [1])
+
+    assert engine.run(flow) == ["Point", "Colour", "Point", "dict", "list"]
+
+
+def test_pydantic_models_are_values_and_are_validated(engine: ff.Engine) -> None:
+    item = Item(
+        name="pen", cost=decimal.Decimal("1.50"), bought=datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+    )
+
+    @ff.workflow
+    def shop(items: list[Item]) -> Any:
+        return total(order(items), None)
+
+    assert engine.run(shop, [item, item]) == "3.00"
+    with pytest.raises(ff.RunFailed, match=r"greater than 0"):
+        engine.run(shop, [{"name": "pen", "cost": -1}])
+
+    @ff.workflow
+    def fixed() -> Any:
+        return order([item])
+
+    assert Order.model_validate(engine.run(fixed)) == Order(items=[item])
 
 
 def test_what_can_not_be_recorded_says_where_and_what_helps(engine: ff.Engine) -> None:
@@ -195,7 +271,10 @@ def test_pickles_are_read_where_a_task_asked_for_them(tmp_path: Path) -> None:
         return [read(a, b), ff.signal("go"), read(a, b)]
 
     with ff.Engine(tmp_path / "runs.db") as engine:
-        run = engine.start(flow).id
+        handle = engine.start(flow)
+        while not any(step.state == "waiting" for step in handle.steps()):
+            time.sleep(0.002)
+        run = handle.id
     key = tmp_path / "runs.db.key"
     assert key.stat().st_mode & 0o777 == 0o600
     with ff.Engine(tmp_path / "runs.db") as engine:

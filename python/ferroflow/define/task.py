@@ -258,8 +258,9 @@ def task(
     ----------
     fn
         A function or coroutine function; its arguments and result are recorded, so they are
-        numbers, texts, bytes, lists, dicts, dataclasses, msgspec structs, or (with the extra
-        `arrow`) NumPy arrays, Arrow tables, pandas DataFrames and Series.
+        numbers, texts, bytes, lists, dicts, enums, dataclasses, msgspec structs, pydantic models, or
+        (with the extra `arrow`) NumPy arrays, Arrow tables, pandas DataFrames and Series. What an
+        annotation names is made again for the function: `list[Point]` gives it points, not dicts.
     name
         Default: the function's name. It is how a resumed run finds the function.
     pickle

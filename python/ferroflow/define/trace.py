@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ferroflow.define import models
 from ferroflow.define.paths import plain, quoted
 from ferroflow.define.refs import Expr, Ref
 from ferroflow.errors import DefinitionError
@@ -253,7 +254,7 @@ def constant(value: object) -> Any:
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
         return value
     try:
-        return msgspec.to_builtins(value, builtin_types=(bytes,))
+        return msgspec.to_builtins(value, builtin_types=(bytes,), enc_hook=models.dumped)
     except TypeError:
         raise DefinitionError(
             f"{value!r} can't be part of a definition: it is a {type(value).__qualname__}; pass "

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import inspect
 import threading
 import traceback
+import types
 import typing
+from collections import abc
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ferroflow.define import models
 from ferroflow.define.attempt import attempt
 from ferroflow.engine.blocking import LOOP
 from ferroflow.errors import Cancelled, Fail, InvalidInput
@@ -25,28 +30,38 @@ if TYPE_CHECKING:
 
 Failed = tuple[str, str, str, bool]
 
-# Annotations for which the decoded value already is what the function expects.
-_PLAIN = {int, float, str, bool, bytes, list, dict, object, Any, None, type(None)}
+# What is looked into for what it holds; a tuple or a set is not what MessagePack carries in any case.
+_HOLDERS = {list, dict, typing.Union, types.UnionType, abc.Sequence, abc.Mapping}
+
+
+def _differs(hint: Any) -> bool:
+    """Whether an annotation says more than what MessagePack carries."""
+    origin = typing.get_origin(hint) or hint
+    if origin in _HOLDERS:
+        return any(_differs(part) for part in typing.get_args(hint))
+    return isinstance(origin, type) and (
+        issubclass(origin, (msgspec.Struct, enum.Enum, tuple, set, frozenset))
+        or dataclasses.is_dataclass(origin)
+        or models.is_model(origin)
+        or origin.__module__ in ("datetime", "uuid", "decimal")
+    )
 
 
 def _converters(function: Callable[..., Any]) -> dict[str, Any]:
-    """Parameters whose annotation says more than what MessagePack carries."""
+    """Parameters that a decoded value has to be converted for."""
     try:
         hints = typing.get_type_hints(function)
     except Exception:  # an annotation that can't be resolved is no reason not to run
         return {}
     found = {}
     for name, hint in hints.items():
-        origin = typing.get_origin(hint) or hint
-        if name == "return" or hint in _PLAIN or origin in (list, dict, typing.Union):
+        if name == "return" or not _differs(hint):
             continue
-        if isinstance(origin, type) and (
-            issubclass(origin, msgspec.Struct)
-            or hasattr(origin, "__dataclass_fields__")
-            or origin in (tuple, set, frozenset)
-            or origin.__module__ in ("datetime", "uuid", "decimal")
-        ):
-            found[name] = hint
+        try:
+            msgspec.msgpack.Decoder(hint, dec_hook=models.made)
+        except TypeError:  # a choice of two dataclasses, say: nobody can know which
+            continue
+        found[name] = hint
     return found
 
 
@@ -74,17 +89,10 @@ def _converting(function: Callable[..., Any], hints: dict[str, Any]) -> Callable
         bound = signature.bind(*args, **kwargs)
         for name, hint in hints.items():
             if name in bound.arguments:
-                bound.arguments[name] = msgspec.convert(bound.arguments[name], hint, dec_hook=_as_it_is)
+                bound.arguments[name] = msgspec.convert(bound.arguments[name], hint, dec_hook=models.made)
         return function(*bound.args, **bound.kwargs)
 
     return call
-
-
-def _as_it_is(kind: type, value: Any) -> Any:
-    """Pass on what was decoded to its own type: an array in a dataclass."""
-    if not isinstance(value, kind):
-        raise TypeError(f"expected {kind.__qualname__}, got {type(value).__qualname__}")
-    return value
 
 
 def _text(what: object, most: int) -> str:

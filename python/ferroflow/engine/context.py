@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from ferroflow.define import registry
+from ferroflow.define import models, registry
 from ferroflow.define.attempt import attempt
 from ferroflow.errors import Cancelled, MissingValue, WrongType
 
@@ -80,7 +80,7 @@ class Named(Mapping[str, Any]):
 
     def _typed(self, name: str, kind: type[T]) -> T:
         try:
-            return msgspec.convert(self._values[name], kind)
+            return msgspec.convert(self._values[name], kind, dec_hook=models.made)
         except msgspec.ValidationError as error:
             raise WrongType(f"the {self._what} {name!r} is not of type {kind.__name__}: {error}") from None
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from ferroflow.define import models
 from ferroflow.errors import FerroflowError
 
 ARRAY, TABLE, FRAME, SERIES, SHARED, PICKLED = range(1, 7)
@@ -146,7 +147,7 @@ def _encoded(value: Any) -> Any:
             value = pyarrow.Table.from_batches([value])
         if isinstance(value, pyarrow.Table):
             return msgspec.msgpack.Ext(TABLE, _stream(value))
-    raise TypeError(f"{type(value).__qualname__} can't be recorded")
+    return models.dumped(value)
 
 
 def _array(numpy: Any, array: Any) -> msgspec.msgpack.Ext:
