@@ -175,7 +175,7 @@ class Soak:
         return found["start"], found["end"]
 
 
-def soak(path: Path, kills: int, seed: int) -> None:
+def soak(path: Path, kills: int, seed: int) -> str:
     dice = random.Random(seed)
     it = Soak(path)
     for _ in range(kills):
@@ -199,20 +199,26 @@ def soak(path: Path, kills: int, seed: int) -> None:
             assert log.signals() == len(kill_work.SIGNALS)
     found = msgspec.msgpack.decode(reader.verify())
     assert (found["complete"], found["broken"]) == (True, [])
-    print(f"{kills} kills, {it.in_flight} with a step or commit in flight")
-    print(f"{len(runs)} runs, {acknowledged} of them acknowledged before a kill")
-    print(f"{it.bodies_begun} bodies began, {it.checked} of them after a step that had to be on disk")
     assert it.in_flight >= 0.8 * kills
     assert it.checked > 10 * kills
+    return (
+        f"\n{kills} kills, {it.in_flight} with a step or commit in flight"
+        f"\n{len(runs)} runs, {acknowledged} of them acknowledged before a kill"
+        f"\n{it.bodies_begun} bodies began, {it.checked} of them after a step that had to be on disk"
+    )
 
 
 @pytest.mark.req("P4.173", "P5.97", "P7.49", "P8.86", "P6.148", "P6.94")
 @pytest.mark.timeout(240)
-def test_sixty_kills(tmp_path: Path) -> None:
-    soak(tmp_path / "runs.db", 60, 20)
+def test_sixty_kills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = soak(tmp_path / "runs.db", 60, 20)
+    with capsys.disabled():
+        print(said)
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(7200)
-def test_a_thousand_kills(tmp_path: Path) -> None:
-    soak(tmp_path / "runs.db", 1000, 1)
+def test_a_thousand_kills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = soak(tmp_path / "runs.db", 1000, 1)
+    with capsys.disabled():
+        print(said)
