@@ -174,6 +174,7 @@ def test_progress_is_seen_while_a_step_runs(tmp_path: Path) -> None:
 
     path = tmp_path / "runs.db"
     _gate.clear()
+    _told.clear()
     with ff.Engine(path) as engine:
         try:
             handle = engine.start(tells)

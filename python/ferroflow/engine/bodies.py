@@ -174,16 +174,23 @@ class Bodies:
         self._core = core
         self._codec = codec
         self._decode = codec.decode
-        self.functions: dict[str, Callable[..., Any]] = {}
+        self._functions: dict[str, Callable[..., Any]] = {}
+        self._tasks: dict[str, Task[..., Any]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: dict[int, asyncio.Task[bytes | Failed]] = {}
+
+    def add(self, name: str, task: Task[..., Any]) -> None:
+        """Make known what a definition calls by a name; another task may take its place."""
+        if self._tasks.get(name) is not task:
+            self._functions[name] = prepare(task, self._codec)
+            self._tasks[name] = task
 
     def execute(self, job: _core.Job, task: str, arguments: bytes) -> bytes | Failed:
         """Run a synchronous body in this thread."""
         try:
             *args, kwargs = self._decode(arguments)
             attempt.set((job, arguments, self._decode))
-            result = self.functions[task](*args, **kwargs)
+            result = self._functions[task](*args, **kwargs)
         except BaseException as error:
             # Whatever a task raises is the step's failure, never the engine's.
             return failure(error)
@@ -221,7 +228,7 @@ class Bodies:
         try:
             *args, kwargs = self._decode(arguments)
             attempt.set((job, arguments, self._decode))
-            return pack(self._codec, await self.functions[task](*args, **kwargs))
+            return pack(self._codec, await self._functions[task](*args, **kwargs))
         except CancelledError:
             raise
         except BaseException as error:

@@ -22,7 +22,7 @@ from ferroflow.define.units import Duration, micros, size
 from ferroflow.define.workflow import reporting
 from ferroflow.engine import records
 from ferroflow.engine.blocking import asynchronous, may_block
-from ferroflow.engine.bodies import Bodies, prepare, unserialisable
+from ferroflow.engine.bodies import Bodies, unserialisable
 from ferroflow.engine.capacity import capacity as amounts
 from ferroflow.engine.handle import Handle
 from ferroflow.engine.listening import Ends, Event, Subscription
@@ -457,7 +457,7 @@ class Engine:
             if found is None:
                 unknown.append(name)
                 continue
-            self._bodies.functions[name] = prepare(found, self._codec)
+            self._bodies.add(name, found)
             lanes[name] = int(found.is_async)
         if unknown:
             raise TaskNotFound(
