@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,16 @@ def test_options_are_written_in_standard_units() -> None:
     assert step["options"]["timeout"] == "60000000us"
     assert step["options"]["resources"] == {"cpu": 0.5, "memory": 2 << 30}
     assert step["options"]["retry"]["delay"] == "500000us"
+    for given, found in ((timedelta(seconds=3), "3000000us"), (2.5, "2500000us"), (0, "0us"), (1e-9, "1us")):
+        assert load.options(timeout=given).term("x").to_dict()["options"]["timeout"] == found
+    for most in (0, 1, 9 * 10**15):
+        assert load.options(memory=most).term("x").to_dict()["options"]["resources"]["memory"] == most
+    for wrong in (-1, 9 * 10**15 + 1):
+        with pytest.raises(ValueError, match="is no size"):
+            load.options(memory=wrong).term("x")
+    for late in (-1, 3.2e11, timedelta(seconds=-1)):
+        with pytest.raises(ValueError, match="is not a duration"):
+            load.options(timeout=late).term("x")
 
 
 def test_definitions_obey_the_schema() -> None:
