@@ -10,7 +10,7 @@ pub mod units;
 pub mod value;
 
 pub use algebra::term::{
-    Activity, Backoff, Binding, Block, Definition, Input, MAX_RECURSION, OnError, Options, Resources, Retry,
-    Term,
+    Activity, Backoff, Binding, Block, Definition, GRACE, Input, Limits, MAX_RECURSION, OnError, Options,
+    Resources, Retry, Term,
 };
 pub use problem::Problem;

@@ -173,12 +173,20 @@ pub struct Activity {
     pub options: Arc<Options>,
 }
 
+/// How long a body in a process of its own may take to end once it is told to, unless its step says.
+pub const GRACE: i64 = 5_000_000;
+
 /// How a step is run. Two options with equal fields are the same options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Options {
     pub retry: Option<Retry>,
     /// Microseconds an attempt may take.
     pub timeout: Option<i64>,
+    /// Microseconds without a sign of life after which an attempt counts as out of time.
+    pub heartbeat: Option<i64>,
+    pub limits: Limits,
+    /// Microseconds between the signal to end and the one that ends a process; `None`: `GRACE`.
+    pub grace: Option<i64>,
     /// 0 critical, 1 high, 2 normal, 3 low, 4 background; `None`: the run's.
     pub priority: Option<u8>,
     /// A failed step that is not critical is tolerated: its dependents are skipped.
@@ -215,6 +223,15 @@ pub enum Backoff {
     Linear,
     #[default]
     Exponential,
+}
+
+/// What a body in a process of its own may use; `None` for no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Microseconds of processors' time.
+    pub cpu: Option<i64>,
 }
 
 /// What a step holds while it runs. Integers inside: milli-units for counts, bytes for memory.

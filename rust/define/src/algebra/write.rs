@@ -3,7 +3,7 @@
 use rmp::encode::{write_array_len, write_bool, write_f64, write_map_len, write_sint, write_str, write_uint};
 
 use super::read::PRIORITIES;
-use super::term::{Activity, Backoff, Binding, Block, Definition, OnError, Options, Retry, Term};
+use super::term::{Activity, Backoff, Binding, Block, Definition, Limits, OnError, Options, Retry, Term};
 use crate::expr::Expr;
 
 /// Writing into a `Vec` can't fail.
@@ -287,6 +287,16 @@ pub fn write_options(it: &Options) -> Vec<u8> {
         object.raw("retry", &retry.end());
     }
     object.micros("timeout", it.timeout);
+    object.micros("heartbeat", it.heartbeat);
+    if it.limits != Limits::default() {
+        let mut limits = Object::default();
+        if let Some(memory) = it.limits.memory {
+            limits.number("memory", memory);
+        }
+        limits.micros("cpu", it.limits.cpu);
+        object.raw("limits", &limits.end());
+    }
+    object.micros("grace", it.grace);
     if let Some(class) = it.priority {
         object.text("priority", PRIORITIES[usize::from(class)]);
     }

@@ -72,6 +72,25 @@ fn data_makes_order_and_ids_do_not_count() {
     assert!(!same(nested("p"), nested("q")), "what an inner block reads from outside counts");
 }
 
+/// What a process may use is part of what a step is.
+#[test]
+fn options_count() {
+    let with = |options: Json| json!({"task": "t", "options": options});
+    let all = [
+        json!({"heartbeat": 1}),
+        json!({"limits": {"cpu": 1}}),
+        json!({"limits": {"memory": 1_000_000}}),
+        json!({"grace": 1}),
+        json!({"timeout": 1}),
+    ];
+    for (at, a) in all.iter().enumerate() {
+        assert!(!same(with(a.clone()), t("t")), "{a}");
+        assert!(all[..at].iter().all(|b| !same(with(a.clone()), with(b.clone()))), "{a}");
+    }
+    assert!(same(with(json!({"limits": {"memory": "1MB"}})), with(all[2].clone())));
+    assert!(same(with(json!({"heartbeat": 0, "limits": {"cpu": 0}})), t("t")));
+}
+
 #[test]
 fn a_recursion_counts_with_its_bound() {
     let again =

@@ -182,7 +182,8 @@ pub fn accepts(kind: &str, bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::algebra::compile::Program;
-    use crate::algebra::term::Term;
+    use crate::algebra::term::{Limits, Options, Term};
+    use crate::algebra::write::write_options;
     use proptest::prelude::*;
     use serde_json::{Value as Json, json};
 
@@ -266,7 +267,8 @@ mod tests {
         #[test]
         fn broken_bytes_are_reported(edits in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..6)) {
             let step = json!({"task": "t", "id": "x", "args": [{"$": "steps.y.k + input.n"}], "set": {"v": "result"},
-                "options": {"retry": {"max_retries": 2, "cap": "5s"}, "timeout": 3, "resources": {"memory": "2GiB"}}});
+                "options": {"retry": {"max_retries": 2, "cap": "5s"}, "timeout": 3, "resources": {"memory": "2GiB"},
+                    "heartbeat": "1s", "limits": {"memory": "1GB", "cpu": 9}, "grace": 1}});
             let mut bytes = pack(&json!({"name": "w", "inputs": {"n": {"type": "int", "default": 1}}, "term": [
                 {"partial": [{"task": "t", "id": "y"}, {"sleep": 1, "id": "z", "after": ["y"]}]}, step,
                 {"choice": [{"if": "steps.x > 1", "then": [{"signal": "s"}]}], "else": {"task": "t"}},
@@ -282,6 +284,62 @@ mod tests {
             if let Err(problems) = Program::read(&bytes) {
                 prop_assert!(!problems.is_empty());
             }
+        }
+    }
+
+    fn options(json: Json) -> Result<Options, Vec<(&'static str, String)>> {
+        let definition = json!({"name": "w", "term": {"task": "t", "options": json}});
+        let read = Definition::read(&pack(&definition))
+            .map_err(|found| found.into_iter().map(|it| (it.code, it.place)).collect::<Vec<_>>())?;
+        assert_eq!(Definition::read(&read.write()).as_ref(), Ok(&read), "it comes back as it was");
+        let Term::Activity(activity) = *read.body.term else { panic!() };
+        Ok((*activity.options).clone())
+    }
+
+    #[test]
+    fn signs_of_life_and_limits_of_processes() {
+        let limits = Limits { memory: Some(512 << 20), cpu: Some(90_000_000) };
+        let whole =
+            Options { heartbeat: Some(30_000_000), limits, grace: Some(250_000), ..Options::default() };
+        let json = json!({"heartbeat": 30, "limits": {"memory": "512MiB", "cpu": "1m30s"}, "grace": "250ms"});
+        assert_eq!(options(json), Ok(whole.clone()));
+        let one = |json| options(json!({"limits": json})).unwrap().limits;
+        assert_eq!(one(json!({"memory": 7})), Limits { memory: Some(7), cpu: None });
+        assert_eq!(one(json!({"cpu": 0.5})), Limits { memory: None, cpu: Some(500_000) });
+        // 0 and null are nothing said, except that there need not be any grace.
+        for nothing in [json!(0), json!(null)] {
+            assert_eq!(one(json!({"memory": nothing, "cpu": nothing})), Limits::default());
+            assert_eq!(options(json!({"heartbeat": nothing})), Ok(Options::default()));
+        }
+        assert_eq!(options(json!({"grace": 0})).unwrap().grace, Some(0));
+        assert_eq!(options(json!({"grace": null, "limits": {}})), Ok(Options::default()));
+        let at = |code, place: &str| Err(vec![(code, format!("term/options/{place}"))]);
+        for (wrong, code, place) in [
+            (json!({"heartbeat": "5x"}), "bad-duration", "heartbeat"),
+            (json!({"heartbeat": -1}), "bad-duration", "heartbeat"),
+            (json!({"grace": [1]}), "bad-definition", "grace"),
+            (json!({"limits": 5}), "bad-definition", "limits"),
+            (json!({"limits": {"memory": "5 XB"}}), "bad-size", "limits/memory"),
+            (json!({"limits": {"memory": -1}}), "bad-option", "limits/memory"),
+            (json!({"limits": {"memory": true}}), "bad-definition", "limits/memory"),
+            (json!({"limits": {"cpu": "many"}}), "bad-duration", "limits/cpu"),
+            (json!({"limits": {"gpu": 1}}), "unknown-field", "limits/gpu"),
+        ] {
+            assert_eq!(options(wrong), at(code, place));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn options_come_back_as_they_were_written(
+            heartbeat in proptest::option::of(1..i64::MAX >> 12),
+            grace in proptest::option::of(0..i64::MAX >> 12),
+            memory in proptest::option::of(1..9_000_000_000_000_000u64),
+            cpu in proptest::option::of(1..i64::MAX >> 12),
+        ) {
+            let written = Options { heartbeat, grace, limits: Limits { memory, cpu }, ..Options::default() };
+            let json: Json = rmp_serde::from_slice(&write_options(&written)).unwrap();
+            prop_assert_eq!(options(json), Ok(written));
         }
     }
 

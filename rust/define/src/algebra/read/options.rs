@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fields::first;
 use super::{PRIORITIES, Reader};
-use crate::algebra::term::{Backoff, Options, Resources, Retry};
+use crate::algebra::term::{Backoff, Limits, Options, Resources, Retry};
 use crate::units;
 use crate::value::Item;
 
@@ -15,6 +15,13 @@ impl Reader {
         let retry = object.take("retry").and_then(|bytes| self.retry(bytes, &at));
         let at = object.at("timeout");
         let timeout = object.take("timeout").and_then(|bytes| self.duration(bytes, &at));
+        // Here 0 is nothing, as where nothing is said: no default of the engine is to be outdone.
+        let at = object.at("heartbeat");
+        let heartbeat = object.take("heartbeat").and_then(|bytes| self.duration(bytes, &at));
+        let at = object.at("limits");
+        let limits = object.take("limits").map(|bytes| self.limits(bytes, &at)).unwrap_or_default();
+        let at = object.at("grace");
+        let grace = object.take("grace").and_then(|bytes| self.duration(bytes, &at));
         let at = object.at("priority");
         let priority = object.take("priority").and_then(|bytes| self.one_of(bytes, &at, PRIORITIES));
         let at = object.at("on_upstream_failure");
@@ -43,6 +50,9 @@ impl Reader {
         let options = Options {
             retry,
             timeout,
+            heartbeat: heartbeat.filter(|&micros| micros > 0),
+            limits,
+            grace,
             priority: priority.map(|class| class as u8),
             tolerated: !self.flag(&mut object, "critical", true),
             run_on_upstream_failure: upstream == Some(1),
@@ -54,10 +64,23 @@ impl Reader {
         };
         self.finish(
             object,
-            "retry, timeout, priority, critical, on_upstream_failure, resources, pure, idempotent, \
-             commutes_with, share",
+            "retry, timeout, heartbeat, limits, grace, priority, critical, on_upstream_failure, resources, \
+             pure, idempotent, commutes_with, share",
         );
         options
+    }
+
+    fn limits(&mut self, bytes: &[u8], place: &str) -> Limits {
+        let Some(mut object) = self.object(bytes, place) else { return Limits::default() };
+        let at = object.at("memory");
+        let memory = object.take("memory").and_then(|bytes| match first(bytes) {
+            Item::Nil => None,
+            _ => self.amount("memory", bytes, &at),
+        });
+        let at = object.at("cpu");
+        let cpu = object.take("cpu").and_then(|bytes| self.duration(bytes, &at));
+        self.finish(object, "memory, cpu");
+        Limits { memory: memory.filter(|&bytes| bytes > 0), cpu: cpu.filter(|&micros| micros > 0) }
     }
 
     fn amount(&mut self, name: &str, bytes: &[u8], place: &str) -> Option<u64> {
