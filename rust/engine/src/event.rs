@@ -17,8 +17,15 @@ pub struct Event {
 
 /// The code of a failure for want of time: the step ends as timed out.
 pub const TIMEOUT: &str = "TIMEOUT";
+/// The code of a failure for want of a sign of life: the step ends as timed out, too.
+pub const HEARTBEAT_TIMEOUT: &str = "HEARTBEAT_TIMEOUT";
 /// The code of a body that gave up by itself: the step ends as cancelled.
 pub const CANCELLED: &str = "CANCELLED";
+
+/// The code of a body that ended with the process that ran it.
+pub const WORKER_DIED: &str = "WORKER_DIED";
+/// The code of a step that is not tried again because it ended its process every time.
+pub const QUARANTINED: &str = "QUARANTINED";
 
 /// Why something failed, in words for people and a code for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +42,38 @@ impl Failure {
     pub fn new(code: &str, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into().into(), details: "".into() }
     }
+
+    /// Whether the attempt ran out of time; its body may go on for a while.
+    pub fn is_timeout(&self) -> bool {
+        matches!(&*self.code, TIMEOUT | HEARTBEAT_TIMEOUT)
+    }
+}
+
+/// What an attempt actually took, as far as it could be measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    /// From the start of the body to its end.
+    pub wall: Micros,
+    /// From when the step was ready to the start of the body.
+    pub queued: Micros,
+    /// Time of processors, of the body's child processes too.
+    pub cpu: Option<Micros>,
+    /// Bytes of memory at the peak.
+    pub memory: Option<u64>,
+    /// Bytes read and written.
+    pub read: Option<u64>,
+    pub written: Option<u64>,
+}
+
+/// A process that runs one body: its id alone may since be another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// The leader of a process group of the same number.
+    pub pid: u32,
+    /// When it was started, as its system counts.
+    pub started: u64,
+    /// Which boot of its system that was.
+    pub boot: u64,
 }
 
 /// What happened. New kinds and new trailing fields (with a default) may be added; neither
@@ -97,6 +136,8 @@ pub enum What {
         step: Step,
         token: Token,
         value: Value,
+        #[serde(default)]
+        used: Option<Used>,
     },
     /// An attempt failed and another will be made once `due` has come.
     StepRetrying {
@@ -104,17 +145,23 @@ pub enum What {
         token: Token,
         error: Failure,
         due: Micros,
+        #[serde(default)]
+        used: Option<Used>,
     },
     StepFailed {
         step: Step,
         token: Token,
         error: Failure,
+        #[serde(default)]
+        used: Option<Used>,
     },
     /// The last attempt ran out of time.
     StepTimedOut {
         step: Step,
         token: Token,
         error: Failure,
+        #[serde(default)]
+        used: Option<Used>,
     },
     /// A retry's delay or a sleep is over, or a timeout has come.
     TimerFired {
@@ -158,6 +205,23 @@ pub enum What {
     VariableSet {
         name: Arc<str>,
         value: Value,
+    },
+    /// The body of an attempt that had been superseded has ended now.
+    StepUsed {
+        step: Step,
+        token: Token,
+        used: Used,
+    },
+    /// The body runs in a process of its own.
+    StepSpawned {
+        step: Step,
+        token: Token,
+        process: Process,
+    },
+    /// A sign of life.
+    StepBeat {
+        step: Step,
+        token: Token,
     },
 }
 

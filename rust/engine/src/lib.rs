@@ -9,6 +9,6 @@ pub mod schedule;
 pub mod state;
 
 pub use decide::{Command, Refusal};
-pub use event::{Event, Failure, What};
+pub use event::{Event, Failure, Process, Used, What};
 pub use ids::{Micros, RunId, Step, Token};
 pub use state::{Run, RunState, StepState};

@@ -9,8 +9,11 @@ use ferroflow_define::algebra::compile::{Kind, Program};
 use ferroflow_define::expr::Expr;
 use ferroflow_define::{Activity, Backoff, Binding, Block, Definition, OnError, Options, Retry, Term};
 use ferroflow_engine::decide::Answer;
+use ferroflow_engine::event::WORKER_DIED;
 use ferroflow_engine::ids::Value;
-use ferroflow_engine::{Command, Event, Failure, Refusal, Run, RunId, RunState, Step, StepState, What};
+use ferroflow_engine::{
+    Command, Event, Failure, Process, Refusal, Run, RunId, RunState, Step, StepState, Used, What,
+};
 use proptest::prelude::*;
 
 /// A small generator of numbers (SplitMix64), so that a workflow is a function of a seed.
@@ -62,7 +65,7 @@ impl Maker {
             0 => options.tolerated = true,
             1 | 2 => {
                 options.retry = Some(Retry {
-                    max_retries: self.dice.roll(3) as u32,
+                    max_retries: self.dice.roll(5) as u32,
                     backoff: Backoff::Exponential,
                     delay: 1000,
                     factor_milli: 2000,
@@ -71,6 +74,8 @@ impl Maker {
                 });
             }
             3 => options.run_on_upstream_failure = true,
+            // So short that every beat is recorded although no time goes by in a body.
+            4 => options.heartbeat = Some(3),
             _ => {}
         }
         let fails = if self.failing && self.dice.roll(4) == 0 { "flaky" } else { "task" };
@@ -226,7 +231,14 @@ impl Driver {
             }
             driver.handle(Command::Start { node: here() });
         } else if !driver.run.state().is_terminal() {
+            let mut cut: Vec<_> = driver.run.in_flight().collect();
+            cut.sort_unstable();
+            let cut: Vec<_> =
+                cut.into_iter().map(|step| (step, driver.run.attempt(step).unwrap().token)).collect();
             driver.handle(Command::Recover { node: here() });
+            for (step, token) in cut {
+                driver.handle(Command::Used { step, token, used: Used::default() });
+            }
         }
         driver
     }
@@ -285,16 +297,24 @@ impl Driver {
         self.handle(Command::Lease { step, token });
         let task = self.run.task(step).expect("only tasks are started").task;
         let flaky = &*self.run.program.tasks[task as usize] == "flaky";
+        let dice = hash(&self.run.path(step));
+        if dice.is_multiple_of(3) {
+            let process = Process { pid: token as u32, started: 1, boot: 1 };
+            self.handle(Command::Spawned { step, token, process });
+        }
+        self.handle(Command::Beat { step, token });
+        let used = dice.is_multiple_of(2).then(Used::default);
         // Fails for good, or until it has been tried again often enough.
         let tried = self
             .log
             .iter()
             .filter(|event| matches!(event.what, What::StepRetrying { step: other, .. } if other == step));
-        if flaky && (tried.count() as u64) < 1 + hash(&self.run.path(step)) % 2 {
-            let error = Failure::new("FLAKY", "as told");
-            self.handle(Command::Fail { step, token, error, retriable: true });
+        if flaky && (tried.count() as u64) < 1 + dice % 4 {
+            let code = if dice % 5 < 3 { WORKER_DIED } else { "FLAKY" };
+            let error = Failure::new(code, "as told");
+            self.handle(Command::Fail { step, token, error, retriable: true, used });
         } else {
-            self.handle(Command::Complete { step, token, value: null(), set: vec![] });
+            self.handle(Command::Complete { step, token, value: null(), set: vec![], used });
         }
     }
 
@@ -344,6 +364,7 @@ proptest! {
         let mut whole = Driver::begin(program.clone());
         whole.finish();
         check_ended(&whole.run);
+        prop_assert_eq!(whole.run.processes().count(), 0);
         let expected = whole.summary();
         // Long logs are sampled; short ones are cut at every event.
         let stride = 1 + whole.log.len() / 150;
@@ -463,13 +484,13 @@ fn results_of_superseded_attempts_are_refused() {
     driver.handle(Command::Recover { node: here() });
     driver.handle(Command::Lease { step: 0, token: 2 });
     let events = driver.log.len();
-    let late = Command::Complete { step: 0, token: 1, value: null(), set: vec![] };
+    let late = Command::Complete { step: 0, token: 1, value: null(), set: vec![], used: None };
     assert_eq!(
         driver.run.handle(late, driver.now, &mut driver.log),
         Err(Refusal::Stale { step: 0, token: 1 })
     );
     assert_eq!(driver.log.len(), events);
-    driver.handle(Command::Complete { step: 0, token: 2, value: null(), set: vec![] });
+    driver.handle(Command::Complete { step: 0, token: 2, value: null(), set: vec![], used: None });
     assert_eq!(driver.run.state(), RunState::Completed);
 }
 

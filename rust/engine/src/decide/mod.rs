@@ -7,9 +7,10 @@ use std::sync::Arc;
 use ferroflow_define::MAX_RECURSION;
 use ferroflow_define::algebra::compile::Kind;
 
-use crate::event::{Event, Failure, TIMEOUT, What};
+pub use self::retry::DEATHS;
+use crate::event::{Event, Failure, HEARTBEAT_TIMEOUT, Process, TIMEOUT, Used, What};
 use crate::ids::{Micros, Step, Token, Value};
-use crate::state::{End, Illegal, Run, RunState, StepState};
+use crate::state::{Attempt, End, Illegal, Run, RunState, StepState};
 
 /// Behaviour flags recorded in new runs. Numbers are never reused.
 pub const FLAGS: u64 = 0;
@@ -38,6 +39,7 @@ pub enum Command {
         value: Value,
         /// Outcomes of the step's `set` post-actions.
         set: Vec<(Arc<str>, Value)>,
+        used: Option<Used>,
     },
     Fail {
         step: Step,
@@ -45,6 +47,25 @@ pub enum Command {
         error: Failure,
         /// Whether the step's retry policy may try again.
         retriable: bool,
+        used: Option<Used>,
+    },
+    /// What an attempt took that has been superseded, now that its body has ended.
+    Used {
+        step: Step,
+        token: Token,
+        used: Used,
+    },
+    /// The body of the attempt shows a sign of life. Most of them make no event: of a step with a heartbeat
+    /// about four a period do, of others none.
+    Beat {
+        step: Step,
+        token: Token,
+    },
+    /// The body of the attempt runs in a process of its own.
+    Spawned {
+        step: Step,
+        token: Token,
+        process: Process,
     },
     Progress {
         step: Step,
@@ -69,6 +90,10 @@ pub enum Command {
     Resume,
     Cancel {
         reason: Arc<str>,
+    },
+    /// End the run as failed although no step of it is to blame.
+    FailRun {
+        error: Failure,
     },
     /// An engine takes the run up again after the one before ended or died.
     Recover {
@@ -191,9 +216,15 @@ impl Run {
         let Some(attempt) = self.attempts.get(&step) else {
             return Some(What::TimerFired { step });
         };
-        let limit = self.step_timeout(step).unwrap_or(0);
-        let message = format!("the attempt did not end within {} s", limit as f64 / 1e6);
-        Some(self.attempt_failed(step, attempt.token, Failure::new(TIMEOUT, message), true, now))
+        let seconds = |micros: Option<Micros>| micros.unwrap_or(0) as f64 / 1e6;
+        let error = if attempt.deadline == Some(at) {
+            let limit = seconds(self.step_timeout(step));
+            Failure::new(TIMEOUT, format!("the attempt did not end within {limit} s"))
+        } else {
+            let period = seconds(self.heartbeat(step));
+            Failure::new(HEARTBEAT_TIMEOUT, format!("the attempt showed no sign of life for {period} s"))
+        };
+        Some(self.attempt_failed(step, attempt.token, error, true, None, now))
     }
 
     fn decide(&self, command: Command, now: Micros) -> Result<Vec<What>, Refusal> {
@@ -215,22 +246,38 @@ impl Run {
                 let attempt = u32::from(self.attempts_of(step)).saturating_add(1);
                 vec![What::StepStarted { step, attempt, token }]
             }
-            Command::Complete { step, token, value, set } => {
+            Command::Complete { step, token, value, set, used } => {
                 self.current(step, token)?;
                 // Variables first: whoever reads them after the step must find them set.
                 set.into_iter()
                     .map(|(name, value)| What::VariableSet { name, value })
-                    .chain([What::StepCompleted { step, token, value }])
+                    .chain([What::StepCompleted { step, token, value, used }])
                     .collect()
             }
-            Command::Fail { step, token, error, retriable } => {
+            Command::Fail { step, token, error, retriable, used } => {
                 self.current(step, token)?;
-                vec![self.attempt_failed(step, token, error, retriable, now)]
+                vec![self.attempt_failed(step, token, error, retriable, used, now)]
+            }
+            Command::Used { step, token, used } => {
+                live("take what an attempt used")?;
+                self.step(step).ok_or(Refusal::NoStep(step))?;
+                vec![What::StepUsed { step, token, used }]
+            }
+            Command::Spawned { step, token, process } => {
+                self.current(step, token)?;
+                vec![What::StepSpawned { step, token, process }]
             }
             Command::Progress { step, token, percent, message } => {
                 self.current(step, token)?;
                 let percent = if percent.is_nan() { 0.0 } else { percent.clamp(0.0, 100.0) };
                 vec![What::StepProgress { step, token, percent, message }]
+            }
+            Command::Beat { step, token } => {
+                let seen = self.current(step, token)?.seen;
+                match self.heartbeat(step) {
+                    Some(period) if now - seen >= period / 4 => vec![What::StepBeat { step, token }],
+                    _ => vec![],
+                }
             }
             Command::Answer { step, answer } => vec![self.answer(step, answer, now)?],
             Command::Signal { name, value } => {
@@ -249,6 +296,12 @@ impl Run {
                 live("be cancelled")?;
                 vec![What::RunCancelled { reason }]
             }
+            Command::FailRun { error } => {
+                if !self.state.may_become(RunState::Failed) {
+                    return Err(wrong("be failed"));
+                }
+                vec![What::RunFailed { step: None, error }]
+            }
             Command::Recover { node } => {
                 live("be recovered")?;
                 vec![What::RunRecovered { node }]
@@ -257,9 +310,9 @@ impl Run {
     }
 
     /// Refuses the results of superseded attempts.
-    fn current(&self, step: Step, token: Token) -> Result<(), Refusal> {
+    fn current(&self, step: Step, token: Token) -> Result<&Attempt, Refusal> {
         match self.attempts.get(&step) {
-            Some(attempt) if attempt.token == token => Ok(()),
+            Some(attempt) if attempt.token == token => Ok(attempt),
             _ => Err(Refusal::Stale { step, token }),
         }
     }
@@ -269,7 +322,7 @@ impl Run {
             return Err(Refusal::NotAsked(step));
         }
         Ok(match (answer, &self.node(step).kind) {
-            (Answer::Failed(error), _) => What::StepFailed { step, token: 0, error },
+            (Answer::Failed(error), _) => What::StepFailed { step, token: 0, error, used: None },
             (Answer::Chosen(branch), Kind::Choice { .. }) => What::Chosen { step, branch },
             (Answer::Looped { again, state }, Kind::Loop { max, .. }) => {
                 let iterations = self.owned.get(&step).map_or(0, Vec::len);
@@ -281,13 +334,14 @@ impl Run {
                             "LOOP_BOUND",
                             format!("the condition still holds after {max} iterations; raise `max`"),
                         ),
+                        used: None,
                     },
                     _ => What::Looped { step, again, state },
                 }
             }
             (Answer::Expanded { count, items }, Kind::Each { body, .. }) => {
                 if let Some(error) = self.crowded(*body, count) {
-                    return Ok(What::StepFailed { step, token: 0, error });
+                    return Ok(What::StepFailed { step, token: 0, error, used: None });
                 }
                 What::Expanded { step, count, items }
             }
@@ -331,10 +385,10 @@ impl Run {
             format!("calls would nest deeper than {MAX_NESTING} blocks in each other; end them earlier")
         } else {
             return match self.crowded(body, 1) {
-                Some(error) => What::StepFailed { step, token: 0, error },
+                Some(error) => What::StepFailed { step, token: 0, error, used: None },
                 None => What::Entered { step, inputs },
             };
         };
-        What::StepFailed { step, token: 0, error: Failure::new("RECURSION_BOUND", message) }
+        What::StepFailed { step, token: 0, error: Failure::new("RECURSION_BOUND", message), used: None }
     }
 }

@@ -2,9 +2,13 @@
 
 use ferroflow_define::{Backoff, Retry};
 
-use crate::event::{Failure, TIMEOUT, What};
+use crate::event::{Failure, QUARANTINED, Used, WORKER_DIED, What};
 use crate::ids::{Micros, RunId, Step, Token};
 use crate::state::Run;
+
+/// A step that ends its process so many times in a row is not tried again, whatever its retry policy:
+/// it would take other steps' processes with it for ever.
+pub const DEATHS: u32 = 3;
 
 impl Run {
     pub(super) fn attempt_failed(
@@ -13,14 +17,18 @@ impl Run {
         token: Token,
         error: Failure,
         retriable: bool,
+        used: Option<Used>,
         now: Micros,
     ) -> What {
+        if let Some(error) = self.quarantined(step, &error) {
+            return What::StepFailed { step, token, error, used };
+        }
         let failures = self.failures.get(&step).copied().unwrap_or(0);
         let policy = self.task(step).and_then(|task| task.options.retry.as_ref());
         match policy {
             Some(policy) if retriable && failures < policy.max_retries => {
                 let delay = delay(policy, failures, self.head.seed, self.id, step);
-                What::StepRetrying { step, token, error, due: now.saturating_add(delay) }
+                What::StepRetrying { step, token, error, due: now.saturating_add(delay), used }
             }
             _ => {
                 let error = match policy {
@@ -30,12 +38,27 @@ impl Run {
                     },
                     _ => error,
                 };
-                match &*error.code {
-                    TIMEOUT => What::StepTimedOut { step, token, error },
-                    _ => What::StepFailed { step, token, error },
+                match error.is_timeout() {
+                    true => What::StepTimedOut { step, token, error, used },
+                    false => What::StepFailed { step, token, error, used },
                 }
             }
         }
+    }
+
+    /// What a step fails with for good whose process has died once too often.
+    fn quarantined(&self, step: Step, error: &Failure) -> Option<Failure> {
+        let deaths = self.deaths.get(&step).map_or(1, |deaths| deaths + 1);
+        if &*error.code != WORKER_DIED || deaths < DEATHS {
+            return None;
+        }
+        let message = format!(
+            "it ended the process that ran it {deaths} times in a row, the last time so: {}; it is not tried \
+             again. Find out what ends it (too little memory, a crash in native code, a signal), correct the \
+             task, and start the run anew",
+            error.message
+        );
+        Some(Failure { code: QUARANTINED.into(), message: message.into(), details: error.details.clone() })
     }
 }
 

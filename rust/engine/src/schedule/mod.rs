@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ferroflow_define::Resources;
 use rustc_hash::FxHashMap;
 
-use crate::ids::Step;
+use crate::ids::{Micros, Step};
 
 /// When so many steps have arrived after one that does not fit, what it demands is kept for it: those
 /// that came later, and are no more urgent, get nothing of that, or a stream of small steps would hold
@@ -21,6 +21,8 @@ pub struct Entry {
     pub step: Step,
     /// The commit that must be durable before the body may run.
     pub gate: u64,
+    /// When it became ready.
+    pub since: Micros,
     order: u64,
 }
 
@@ -80,10 +82,10 @@ impl Schedule {
         Ok(class)
     }
 
-    pub fn offer(&mut self, run: u32, step: Step, priority: u8, class: Class, gate: u64) {
+    pub fn offer(&mut self, run: u32, step: Step, priority: u8, class: Class, gate: u64, since: Micros) {
         let lane = self.classes[class as usize].lane;
         self.order += 1;
-        let entry = Entry { run, step, gate, order: self.order };
+        let entry = Entry { run, step, gate, since, order: self.order };
         self.lanes[lane as usize].entry((priority, class)).or_default().push_back(entry);
     }
 
@@ -224,9 +226,9 @@ mod tests {
         let mut schedule = two_cpus();
         let one = schedule.class(0, &demand("cpu", 1000)).unwrap();
         let two = schedule.class(0, &demand("cpu", 2000)).unwrap();
-        schedule.offer(0, 0, 2, one, 0);
-        schedule.offer(0, 1, 2, two, 0);
-        schedule.offer(0, 2, 2, one, 0);
+        schedule.offer(0, 0, 2, one, 0, 0);
+        schedule.offer(0, 1, 2, two, 0, 0);
+        schedule.offer(0, 2, 2, one, 0, 0);
         let mut take = || schedule.take(0, 0, false, |_| true).map(|(entry, _)| entry.step);
         assert_eq!((take(), take(), take()), (Some(0), Some(2), None));
         assert_eq!(schedule.free("cpu"), Some(0));
@@ -242,7 +244,7 @@ mod tests {
         let mut schedule = two_cpus();
         let class = schedule.class(0, &Resources::default()).unwrap();
         for (step, priority) in [(0, 2), (1, 0), (2, 4), (3, 0)] {
-            schedule.offer(0, step, priority, class, 0);
+            schedule.offer(0, step, priority, class, 0, 0);
         }
         let order: Vec<_> =
             std::iter::from_fn(|| schedule.take(0, 0, false, |_| true).map(|(entry, _)| entry.step))
@@ -257,13 +259,13 @@ mod tests {
         let small = schedule.class(0, &demand("cpu", 1000)).unwrap();
         let large = schedule.class(1, &demand("cpu", 2000)).unwrap();
         let other = schedule.class(0, &demand("gpu", 1000)).unwrap();
-        schedule.offer(0, 0, 2, small, 0);
+        schedule.offer(0, 0, 2, small, 0, 0);
         assert!(schedule.take(0, 0, false, |_| true).is_some());
-        schedule.offer(1, 0, 2, large, 0);
+        schedule.offer(1, 0, 2, large, 0, 0);
         // One small step always runs and another is always ready.
         let mut overtaken = 0;
         loop {
-            schedule.offer(0, 0, 2, small, 0);
+            schedule.offer(0, 0, 2, small, 0, 0);
             if schedule.take(0, 0, false, |_| true).is_none() {
                 break;
             }
@@ -271,9 +273,9 @@ mod tests {
             overtaken += 1;
         }
         assert_eq!(overtaken, PATIENCE - 1);
-        schedule.offer(2, 0, 2, other, 0);
+        schedule.offer(2, 0, 2, other, 0, 0);
         assert_eq!(schedule.take(0, 0, false, |_| true).unwrap().0.run, 2, "what it doesn't need goes on");
-        schedule.offer(3, 0, 0, small, 0);
+        schedule.offer(3, 0, 0, small, 0, 0);
         assert_eq!(schedule.take(0, 0, false, |_| true).unwrap().0.run, 3, "what is more urgent goes first");
         schedule.release(small);
         schedule.release(small);
@@ -286,10 +288,10 @@ mod tests {
         let mut schedule = two_cpus();
         let small = schedule.class(0, &demand("cpu", 1000)).unwrap();
         let large = schedule.class(0, &demand("cpu", 2000)).unwrap();
-        schedule.offer(0, 0, 2, small, 0);
+        schedule.offer(0, 0, 2, small, 0, 0);
         assert!(schedule.take(0, 0, false, |_| true).is_some());
-        schedule.offer(1, 0, 2, large, 0);
-        (0..2 * PATIENCE).for_each(|step| schedule.offer(0, step as Step, 2, small, 0));
+        schedule.offer(1, 0, 2, large, 0, 0);
+        (0..2 * PATIENCE).for_each(|step| schedule.offer(0, step as Step, 2, small, 0, 0));
         assert!(schedule.take(0, 0, false, |_| true).is_none());
         assert!(schedule.take(0, 0, false, |entry| entry.run != 1).is_some());
     }
@@ -305,7 +307,7 @@ mod tests {
     fn a_gated_step_waits_for_its_commit_unless_asked_for() {
         let mut schedule = two_cpus();
         let class = schedule.class(0, &Resources::default()).unwrap();
-        schedule.offer(0, 7, 2, class, 5);
+        schedule.offer(0, 7, 2, class, 5, 0);
         assert!(schedule.take(0, 4, false, |_| true).is_none());
         assert_eq!(schedule.take(0, 4, true, |_| true).unwrap().0.gate, 5);
     }

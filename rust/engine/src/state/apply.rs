@@ -3,8 +3,8 @@
 use ferroflow_define::OnError;
 use ferroflow_define::algebra::compile::Kind;
 
-use super::{Attempt, End, Run, StepState, WARY};
-use crate::event::{CANCELLED, Event, Failure, TIMEOUT, What};
+use super::{Attempt, End, Run, Spawned, StepState, WARY};
+use crate::event::{CANCELLED, Event, Failure, TIMEOUT, WORKER_DIED, What};
 use crate::ids::{Micros, Step, Token};
 
 /// An event that can't follow from the state: the log is not one that this kernel wrote.
@@ -94,32 +94,44 @@ impl Run {
                 self.finish(what, at)?;
             }
             What::StepStarted { step, attempt, token } => self.started(*step, *attempt, *token, at)?,
-            What::StepProgress { step, token, .. } => self.holds(*step, *token)?,
+            What::StepProgress { step, token, .. } | What::StepBeat { step, token } => {
+                self.seen(*step, *token, at)?;
+            }
             What::StepCompleted { step, token, .. } => {
                 self.holds(*step, *token)?;
                 self.attempts.remove(step);
+                self.processes.remove(token);
                 self.complete(*step)?;
             }
-            What::StepRetrying { step, token, due, .. } => {
+            What::StepRetrying { step, token, error, due, .. } => {
                 self.holds(*step, *token)?;
                 self.attempts.remove(step);
+                // A body that ran out of time may not have ended yet.
+                if !error.is_timeout() {
+                    self.processes.remove(token);
+                }
                 self.out.stops.push((*step, *token));
                 *self.failures.entry(*step).or_default() += 1;
+                match &*error.code {
+                    WORKER_DIED => *self.deaths.entry(*step).or_default() += 1,
+                    _ => drop(self.deaths.remove(step)),
+                }
                 self.set(*step, StepState::Waiting)?;
                 self.timer(*step, *due);
             }
-            What::StepFailed { step, token, error } => {
+            What::StepFailed { step, token, error, .. } => {
                 // A step whose bindings could not be evaluated never had an attempt.
                 if *token != 0 {
                     self.holds(*step, *token)?;
                 }
                 self.attempts.remove(step);
+                self.processes.remove(token);
                 self.asking.remove(step);
                 // A body that gave up by itself.
                 let state = if &*error.code == CANCELLED { StepState::Cancelled } else { StepState::Failed };
                 self.fail(*step, *step, error, state)?;
             }
-            What::StepTimedOut { step, token, error } => {
+            What::StepTimedOut { step, token, error, .. } => {
                 self.holds(*step, *token)?;
                 self.attempts.remove(step);
                 self.out.stops.push((*step, *token));
@@ -199,6 +211,18 @@ impl Run {
                 self.complete(*step)?;
             }
             What::VariableSet { .. } => {}
+            What::StepUsed { step, token, .. } => {
+                if self.state.is_terminal() {
+                    return Err(self.illegal("the run has ended"));
+                }
+                self.checked(*step)?;
+                self.processes.remove(token);
+            }
+            What::StepSpawned { step, token, process } => {
+                self.holds(*step, *token)?;
+                let recoveries = self.head.recoveries;
+                self.processes.insert(*token, Spawned { step: *step, process: *process, recoveries });
+            }
         }
         Ok(())
     }
@@ -230,6 +254,9 @@ impl Run {
         self.steps.state[step as usize] = to;
         self.steps.count[from as usize] -= 1;
         self.steps.count[to as usize] += 1;
+        if to.is_terminal() && !self.deaths.is_empty() {
+            self.deaths.remove(&step);
+        }
         if let Some(moves) = &mut self.out.moves {
             moves.push((step, to));
         }
@@ -237,9 +264,9 @@ impl Run {
     }
 
     /// Checks that the token is that of the step's present attempt.
-    fn holds(&self, step: Step, token: Token) -> Result<(), Illegal> {
+    fn holds(&self, step: Step, token: Token) -> Result<&Attempt, Illegal> {
         match self.attempts.get(&step) {
-            Some(attempt) if attempt.token == token => Ok(()),
+            Some(attempt) if attempt.token == token => Ok(attempt),
             _ => Err(self.illegal(format!("token {token} is not that of step {step}'s attempt"))),
         }
     }
@@ -280,12 +307,30 @@ impl Run {
         self.set(step, StepState::Running)?;
         self.steps.attempt[step as usize] = u16::try_from(attempt).unwrap_or(u16::MAX);
         self.steps.flags[step as usize] &= !WARY;
+        // What earlier engines left of it was ended when the run was taken up.
+        if !self.processes.is_empty() {
+            let recoveries = self.head.recoveries;
+            self.processes.retain(|_, other| other.step != step || other.recoveries == recoveries);
+        }
         let spent = self.spent.remove(&step).unwrap_or(0);
         let deadline = timeout.map(|timeout| at.saturating_add((timeout - spent).max(0)));
-        self.attempts.insert(step, Attempt { token, started: at, deadline });
-        if let Some(deadline) = deadline {
-            self.timer(step, deadline);
+        self.watch(step, Attempt { token, started: at, deadline, seen: at });
+        Ok(())
+    }
+
+    /// Keeps an attempt, with a timer for the end of its time or the next sign of life, whichever comes first.
+    fn watch(&mut self, step: Step, attempt: Attempt) {
+        let overdue = self.heartbeat(step).map(|period| attempt.seen.saturating_add(period));
+        if let Some(at) = attempt.deadline.into_iter().chain(overdue).min() {
+            self.timer(step, at);
         }
+        self.attempts.insert(step, attempt);
+    }
+
+    /// An attempt has shown a sign of life.
+    fn seen(&mut self, step: Step, token: Token, at: Micros) -> Result<(), Illegal> {
+        let attempt = Attempt { seen: at, ..*self.holds(step, token)? };
+        self.watch(step, attempt);
         Ok(())
     }
 

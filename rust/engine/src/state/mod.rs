@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 
 pub use self::apply::Illegal;
 pub use self::table::{RunState, StepState};
-use crate::event::Failure;
+use crate::event::{Failure, Process};
 use crate::ids::{Micros, RunId, Step, Token};
 
 /// One run, changed only by `apply`.
@@ -35,6 +35,10 @@ pub struct Run {
     pub(crate) failures: FxHashMap<Step, u32>,
     /// Time that a superseded attempt had used of its timeout.
     pub(crate) spent: FxHashMap<Step, Micros>,
+    /// How often in a row a step's process has died.
+    pub(crate) deaths: FxHashMap<Step, u32>,
+    /// Processes whose bodies no event has said to have ended.
+    pub(crate) processes: BTreeMap<Token, Spawned>,
     pub(crate) timers: BTreeSet<(Micros, Step)>,
     pub(crate) due: FxHashMap<Step, Micros>,
     pub(crate) mailbox: BTreeMap<Arc<str>, VecDeque<u32>>,
@@ -138,6 +142,17 @@ pub struct Attempt {
     pub token: Token,
     pub started: Micros,
     pub deadline: Option<Micros>,
+    /// Its last sign of life that is on record.
+    pub seen: Micros,
+}
+
+/// A process that runs the body of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spawned {
+    pub step: Step,
+    pub process: Process,
+    /// How often the run had been taken up by then.
+    pub recoveries: u32,
 }
 
 /// Where a step is: its block, its node in it, and which copy.
@@ -163,6 +178,8 @@ impl Run {
             attempts: FxHashMap::default(),
             failures: FxHashMap::default(),
             spent: FxHashMap::default(),
+            deaths: FxHashMap::default(),
+            processes: BTreeMap::new(),
             timers: BTreeSet::new(),
             due: FxHashMap::default(),
             mailbox: BTreeMap::new(),
@@ -213,6 +230,13 @@ impl Run {
 
     pub fn attempt(&self, step: Step) -> Option<&Attempt> {
         self.attempts.get(&step)
+    }
+
+    /// Processes in which bodies of the run may still be alive, oldest attempts first: those of attempts
+    /// that run, and of superseded ones whose end nobody has told. Who takes a run up ends them first;
+    /// until the steps start again, they are still named here.
+    pub fn processes(&self) -> impl Iterator<Item = (Step, Process)> + '_ {
+        self.processes.values().map(|spawned| (spawned.step, spawned.process))
     }
 
     /// When a step's timer fires, if it has one.
@@ -284,6 +308,11 @@ impl Run {
     pub fn step_timeout(&self, step: Step) -> Option<Micros> {
         let own = self.task(step).and_then(|task| task.options.timeout);
         own.or(self.head.step_timeout).filter(|&limit| limit > 0)
+    }
+
+    /// For how long an attempt of a step may show no sign of life.
+    pub fn heartbeat(&self, step: Step) -> Option<Micros> {
+        self.task(step).and_then(|task| task.options.heartbeat).filter(|&period| period > 0)
     }
 
     /// The frame round a place and the place of the composite that opened it.
