@@ -84,8 +84,8 @@ pub fn decode(bytes: &[u8], previous: &Link, first: u64) -> Result<(Vec<Event>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ferroflow_engine::What;
     use ferroflow_engine::ids::Value;
+    use ferroflow_engine::{Failure, Process, Used, What};
     use proptest::prelude::*;
 
     fn events() -> Vec<Event> {
@@ -93,22 +93,70 @@ mod tests {
         vec![
             Event { at: 5, what: What::RunStarted { node: "here".into() } },
             Event { at: 6, what: What::StepStarted { step: 0, attempt: 1, token: 1 << 40 } },
-            Event { at: 7, what: What::StepCompleted { step: 0, token: 1 << 40, value: value() } },
+            Event {
+                at: 7,
+                what: What::StepCompleted { step: 0, token: 1 << 40, value: value(), used: None },
+            },
             Event {
                 at: 8,
                 what: What::Looped { step: 1, again: true, state: Value::Blob { hash: [9; 32], len: 7 } },
             },
+            Event { at: 9, what: What::StepUsed { step: 0, token: 1 << 40, used: used() } },
+            Event {
+                at: 10,
+                what: What::StepSpawned {
+                    step: 2,
+                    token: 3,
+                    process: Process { pid: 4, started: 1 << 50, boot: u64::MAX },
+                },
+            },
+            Event {
+                at: 11,
+                what: What::StepRetrying { step: 2, token: 3, error: error(), due: 9, used: Some(used()) },
+            },
+            Event { at: 12, what: What::StepTimedOut { step: 2, token: 4, error: error(), used: None } },
         ]
+    }
+
+    fn used() -> Used {
+        Used { wall: 5, queued: 0, cpu: Some(4), memory: Some(1 << 35), read: None, written: Some(9) }
+    }
+
+    fn error() -> Failure {
+        Failure { code: "BAD".into(), message: "as told".into(), details: "why".into() }
+    }
+
+    /// This record was written when outcomes did not tell what their attempts had used.
+    #[test]
+    fn records_without_later_fields_are_read() {
+        let written = concat!(
+            "012dc3fe64000000000000000000000000000000000000000000000000000000000000000001000000000000000400",
+            "0000920781ad53746570436f6d706c657465649300cf000001000000000081a6496e6c696e65c406a568656c6c6f92",
+            "0881ac537465705265747279696e6794010293a3424144a7617320746f6c64a377687909920981aa53746570466169",
+            "6c656493010393a3424144a7617320746f6c64a3776879920a81ac5374657054696d65644f757493020493a3424144",
+            "a7617320746f6c64a3776879",
+        );
+        let byte = |at| u8::from_str_radix(&written[at..at + 2], 16).unwrap();
+        let bytes: Vec<u8> = (0..written.len()).step_by(2).map(byte).collect();
+        let value = Value::Inline(b"\xa5hello".as_slice().into());
+        let events = [
+            What::StepCompleted { step: 0, token: 1 << 40, value, used: None },
+            What::StepRetrying { step: 1, token: 2, error: error(), due: 9, used: None },
+            What::StepFailed { step: 1, token: 3, error: error(), used: None },
+            What::StepTimedOut { step: 2, token: 4, error: error(), used: None },
+        ];
+        let events = events.into_iter().zip(7..).map(|(what, at)| Event { at, what }).collect();
+        assert_eq!(decode(&bytes, &[0; 32], 1), Ok((events, *blake3::hash(&bytes).as_bytes())));
     }
 
     #[test]
     fn records_come_back_and_each_vouches_for_the_one_before() {
         let (one, link) = encode(&[0; 32], 1, &events());
         assert_eq!(decode(&one, &[0; 32], 1), Ok((events(), link)));
-        let (two, _) = encode(&link, 5, &events());
-        assert!(decode(&two, &link, 5).is_ok());
-        assert_eq!(decode(&two, &[0; 32], 5), Err(Damage::Chain));
-        assert_eq!(decode(&two, &link, 6), Err(Damage::Sequence { expected: 6, found: 5 }));
+        let (two, _) = encode(&link, 9, &events());
+        assert!(decode(&two, &link, 9).is_ok());
+        assert_eq!(decode(&two, &[0; 32], 9), Err(Damage::Chain));
+        assert_eq!(decode(&two, &link, 6), Err(Damage::Sequence { expected: 6, found: 9 }));
     }
 
     proptest! {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ferroflow_engine::RunId;
 
+use crate::bytes::Bytes;
 use crate::store::{Batch, Filter, Inbox, Reader, Registered, RunRow, Store, StoreError, TOKENS};
 
 #[derive(Clone, Default)]
@@ -17,7 +18,7 @@ struct Kept {
     rows: BTreeMap<RunId, RunRow>,
     definitions: HashMap<[u8; 32], Vec<u8>>,
     registered: Vec<Registered>,
-    blobs: HashMap<[u8; 32], Vec<u8>>,
+    blobs: HashMap<[u8; 32], Bytes>,
     tokens: u64,
 }
 
@@ -53,8 +54,8 @@ impl Store for MemoryStore {
         Ok(Vec::new())
     }
 
-    fn put_blob(&mut self, hash: &[u8; 32], bytes: &[u8]) -> Result<(), StoreError> {
-        self.kept().blobs.entry(*hash).or_insert_with(|| bytes.to_vec());
+    fn put_blob(&mut self, hash: &[u8; 32], bytes: &Bytes) -> Result<(), StoreError> {
+        self.kept().blobs.entry(*hash).or_insert_with(|| bytes.clone());
         Ok(())
     }
 
@@ -83,7 +84,7 @@ impl Reader for MemoryStore {
         Ok(self.kept().definitions.get(digest).cloned())
     }
 
-    fn blob(&mut self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn blob(&mut self, hash: &[u8; 32]) -> Result<Option<Bytes>, StoreError> {
         Ok(self.kept().blobs.get(hash).cloned())
     }
 

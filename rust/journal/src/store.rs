@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ferroflow_engine::event::Event;
 use ferroflow_engine::{Micros, RunId};
 
+use crate::bytes::Bytes;
 use crate::codec::{self, Damage, Link};
 
 /// Values longer than this are kept as blobs.
@@ -107,7 +108,7 @@ pub trait Store: Send {
     /// Commands of other processes that were not carried out yet.
     fn inbox(&mut self) -> Result<Vec<Inbox>, StoreError>;
     /// Keeps a value under its BLAKE3 hash, durably before the commit that names it.
-    fn put_blob(&mut self, hash: &[u8; 32], bytes: &[u8]) -> Result<(), StoreError>;
+    fn put_blob(&mut self, hash: &[u8; 32], bytes: &Bytes) -> Result<(), StoreError>;
     /// A second, independent view for reading.
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
 }
@@ -120,7 +121,7 @@ pub trait Reader: Send {
     /// The records of a run, in order.
     fn records(&mut self, run: RunId) -> Result<Vec<Vec<u8>>, StoreError>;
     fn definition(&mut self, digest: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError>;
-    fn blob(&mut self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError>;
+    fn blob(&mut self, hash: &[u8; 32]) -> Result<Option<Bytes>, StoreError>;
     /// Registered workflows, all or those of a name, the latest of each name first.
     fn registered(&mut self, name: Option<&str>) -> Result<Vec<Registered>, StoreError>;
 }

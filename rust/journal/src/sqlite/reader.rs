@@ -7,6 +7,7 @@ use ferroflow_engine::RunId;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_from_iter};
 
 use super::{Owned, beside, blob_file, io, real, schema, sql};
+use crate::bytes::Bytes;
 use crate::store::{Filter, Reader, Registered, RunRow, StoreError};
 
 pub struct SqliteReader {
@@ -122,10 +123,10 @@ impl Reader for SqliteReader {
             .map_err(&failed)
     }
 
-    fn blob(&mut self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn blob(&mut self, hash: &[u8; 32]) -> Result<Option<Bytes>, StoreError> {
         let file = blob_file(&beside(&self.path, ".blobs"), hash);
-        match std::fs::read(&file) {
-            Ok(bytes) if blake3::hash(&bytes).as_bytes() == hash => Ok(Some(bytes)),
+        match std::fs::read(&file).map(Bytes::from) {
+            Ok(bytes) if bytes.hash() == *hash => Ok(Some(bytes)),
             Ok(_) => Err(StoreError::Corrupt {
                 path: file,
                 message: "its bytes are not those of its name".to_owned(),

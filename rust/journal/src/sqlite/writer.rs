@@ -13,6 +13,7 @@ use rusqlite::{Connection, params};
 
 use super::head::{HeadFile, Writer};
 use super::{Owned, SqliteReader, Sync, beside, blob_file, io, real, schema, sql};
+use crate::bytes::Bytes;
 use crate::store::{self, Batch, Inbox, Reader, Store, StoreError, TOKENS};
 
 pub struct SqliteStore {
@@ -270,7 +271,7 @@ impl Store for SqliteStore {
         Ok(found)
     }
 
-    fn put_blob(&mut self, hash: &[u8; 32], bytes: &[u8]) -> Result<(), StoreError> {
+    fn put_blob(&mut self, hash: &[u8; 32], bytes: &Bytes) -> Result<(), StoreError> {
         if self.kept.contains(hash) {
             return Ok(());
         }
@@ -324,9 +325,9 @@ mod tests {
         let hash = |bytes: &[u8]| *blake3::hash(bytes).as_bytes();
         let there = |bytes: &[u8]| blob_file(&beside(&path, ".blobs"), &hash(bytes)).exists();
         let mut store = SqliteStore::open(&path, Sync::Full).unwrap();
-        store.put_blob(&hash(b"named"), b"named").unwrap();
+        store.put_blob(&hash(b"named"), &b"named"[..].into()).unwrap();
         append(&mut store, 1, vec![hash(b"named")]);
-        store.put_blob(&hash(b"orphan"), b"orphan").unwrap();
+        store.put_blob(&hash(b"orphan"), &b"orphan"[..].into()).unwrap();
         drop(store);
         // As if the process had been killed: nobody said that the database was closed.
         std::fs::remove_file(beside(&path, ".head")).unwrap();
