@@ -1,0 +1,31 @@
+//! The launcher: one small, single-threaded program that starts and ends all commands of an engine.
+//!
+//! An engine can't do that itself: it has many threads and a large address space, and Linux carries
+//! the peak of a parent's memory over into what its child is said to have used. The launcher is the
+//! leader of a session of its own, so that what is typed at a terminal does not reach it or the
+//! commands, and it adopts what commands leave behind. It ends, and everything below it before that,
+//! when the engine closes the connection or is no more.
+//!
+//! A command is started by `clone(CLONE_VFORK)`: until it executes its program, which a dead network
+//! disk can delay, the launcher waits.
+
+mod family;
+mod serve;
+mod setup;
+mod start;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let Some(engine) = std::env::args().nth(1).and_then(|argument| argument.parse().ok()) else {
+        eprintln!("this program is started by ferroflow's engine; it is of no use to anybody else");
+        return ExitCode::from(2);
+    };
+    match setup::prepare(engine).and_then(serve::Launcher::new) {
+        Ok(launcher) => {
+            launcher.run();
+            ExitCode::SUCCESS
+        }
+        Err(_) => ExitCode::FAILURE,
+    }
+}

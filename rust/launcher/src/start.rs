@@ -1,0 +1,175 @@
+//! Starts one command: what happens between `clone` and `execve`.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use ferroflow_launcher::message::{DEFAULT_PATH, Spec, Stage};
+
+/// Seconds between the limit of processor time, at which SIGXCPU comes, and the end.
+const CPU_GRACE: u64 = 3;
+
+const STACK: usize = 32 << 10;
+
+/// Where the child runs until it executes its program, while the launcher waits.
+#[repr(C, align(64))]
+struct Stack([u8; STACK]);
+
+/// All that the child needs, put together before: the child shares the launcher's memory, so it
+/// allocates nothing.
+struct Plan<'a> {
+    launcher: libc::pid_t,
+    data: Option<u64>,
+    cpu: Option<u64>,
+    cgroup: Option<RawFd>,
+    cwd: &'a CStr,
+    /// Ends with -1.
+    descriptors: [RawFd; 5],
+    programs: &'a [&'a CStr],
+    argv: *const *const c_char,
+    env: *const *const c_char,
+    /// Where the child failed, and why.
+    failed: Option<(Stage, c_int)>,
+}
+
+/// Starts a command; `descriptors` are as many as the spec says.
+pub(crate) fn start(spec: &Spec<'_>, descriptors: &[OwnedFd]) -> Result<libc::pid_t, (Stage, c_int)> {
+    let found = candidates(spec);
+    let programs: Vec<&CStr> = found.iter().map(|it| &**it).collect();
+    let pointers = |texts: &[&CStr]| -> Vec<*const c_char> {
+        texts.iter().map(|it| it.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv, env) = (pointers(&spec.argv), pointers(&spec.env));
+    let mut numbers = [-1; 5];
+    let own = 3 + usize::from(spec.extra);
+    for (number, descriptor) in numbers.iter_mut().zip(&descriptors[..own]) {
+        *number = descriptor.as_raw_fd();
+    }
+    let mut plan = Plan {
+        // SAFETY: plain system call.
+        launcher: unsafe { libc::getpid() },
+        data: spec.data,
+        cpu: spec.cpu,
+        cgroup: descriptors.get(own).map(AsRawFd::as_raw_fd),
+        cwd: spec.cwd,
+        descriptors: numbers,
+        programs: &programs,
+        argv: argv.as_ptr(),
+        env: env.as_ptr(),
+        failed: None,
+    };
+    let mut stack = Box::<Stack>::new_uninit();
+    let plan: *mut Plan<'_> = &raw mut plan;
+    // SAFETY: the child runs `begin` on a stack of its own, of which this is the upper end. By
+    // CLONE_VFORK this thread, the only one, waits until the child has left this memory, so that
+    // `plan` and the stack live longer than it and are never used by both at a time. Signals that
+    // have handlers could make both run; there are none.
+    let pid = unsafe {
+        let top = stack.as_mut_ptr().add(1).cast::<c_void>();
+        libc::clone(begin, top, libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD, plan.cast())
+    };
+    if pid < 0 {
+        return Err((Stage::Fork, errno()));
+    }
+    // SAFETY: as above: the child has left, and nothing else refers to the plan.
+    match unsafe { (*plan).failed } {
+        None => Ok(pid),
+        Some(failure) => {
+            // SAFETY: plain system call. It is our child, and has ended or does so at once.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+            Err(failure)
+        }
+    }
+}
+
+/// The paths under which the program may be, in the order of the child's PATH.
+fn candidates(spec: &Spec<'_>) -> Vec<CString> {
+    let name = spec.argv[0];
+    if name.to_bytes().contains(&b'/') || name.is_empty() {
+        return vec![name.to_owned()];
+    }
+    let path = spec.env.iter().find_map(|it| it.to_bytes().strip_prefix(b"PATH="));
+    path.unwrap_or(DEFAULT_PATH.as_bytes())
+        .split(|&byte| byte == b':')
+        .map(|folder| {
+            let folder = if folder.is_empty() { b"." } else { folder };
+            CString::new([folder, b"/", name.to_bytes()].concat()).expect("parts of C strings have no NUL")
+        })
+        .collect()
+}
+
+extern "C" fn begin(plan: *mut c_void) -> c_int {
+    // SAFETY: `start` passes a plan, and does not touch it while this runs.
+    let plan = unsafe { &mut *plan.cast::<Plan<'_>>() };
+    plan.failed = Some(execute(plan));
+    // SAFETY: ends the child without running anything of the launcher's.
+    unsafe { libc::_exit(127) }
+}
+
+/// Comes back only with what went wrong.
+fn execute(plan: &Plan<'_>) -> (Stage, c_int) {
+    // SAFETY: plain system calls, on pointers that the plan keeps valid. None of them changes memory
+    // that is the launcher's but `errno`, which it does not rely on.
+    unsafe {
+        if libc::setsid() < 0 || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 {
+            return (Stage::Session, errno());
+        }
+        // It may have died before that was said.
+        if libc::getppid() != plan.launcher {
+            return (Stage::Session, libc::ESRCH);
+        }
+        if let Some(cgroup) = plan.cgroup
+            && libc::write(cgroup, c"0".as_ptr().cast(), 1) < 0
+        {
+            return (Stage::Cgroup, errno());
+        }
+        if libc::chdir(plan.cwd.as_ptr()) < 0 {
+            return (Stage::Directory, errno());
+        }
+        for (number, &descriptor) in (0..).zip(plan.descriptors.iter().take_while(|it| **it >= 0)) {
+            if libc::dup2(descriptor, number) < 0 {
+                return (Stage::Descriptors, errno());
+            }
+        }
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        for (resource, limit, extra) in
+            [(libc::RLIMIT_CPU, plan.cpu, CPU_GRACE), (libc::RLIMIT_DATA, plan.data, 0)]
+        {
+            if let Some(limit) = limit
+                && !restrict(resource, limit, extra)
+            {
+                return (Stage::Limit, errno());
+            }
+        }
+        let mut failure = libc::ENOENT;
+        for program in plan.programs {
+            libc::execve(program.as_ptr(), plan.argv, plan.env);
+            match errno() {
+                libc::ENOENT | libc::ENOTDIR => {}
+                // Another folder may have one that can be executed.
+                libc::EACCES => failure = libc::EACCES,
+                other => return (Stage::Execute, other),
+            }
+        }
+        (Stage::Execute, failure)
+    }
+}
+
+/// Sets a limit, or keeps the one that there is if that is lower.
+fn restrict(resource: libc::__rlimit_resource_t, limit: u64, extra: u64) -> bool {
+    let mut present = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: plain system calls on a local.
+    unsafe {
+        if libc::getrlimit(resource, &raw mut present) < 0 {
+            return false;
+        }
+        present.rlim_max = present.rlim_max.min(limit.saturating_add(extra));
+        present.rlim_cur = present.rlim_cur.min(limit).min(present.rlim_max);
+        libc::setrlimit(resource, &raw const present) == 0
+    }
+}
+
+fn errno() -> c_int {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}

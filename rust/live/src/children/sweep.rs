@@ -1,0 +1,80 @@
+//! Ends what an earlier engine has left: processes that no launcher is responsible for any more.
+
+use std::time::{Duration, Instant};
+
+use ferroflow_launcher::stat::{Stat, each_process, variable};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::ENGINE_MARK;
+use super::child::{Process, boot};
+
+/// How long it is tried.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long what has been killed gets to die before it is looked for again.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Ends what is left of the process group of a command of an earlier engine; false if something
+/// still is after 5 seconds. A process that only has its number by chance is left alone.
+pub fn kill_group(process: &Process) -> bool {
+    if process.boot != boot() {
+        return true;
+    }
+    until_none_is_left(|| {
+        let marked = match Stat::of(process.pid) {
+            // A number is given away only once its group has gone, too.
+            Some(leader) if leader.started != process.started => return false,
+            // It is still there: so all of this group is of the command.
+            Some(_) => false,
+            // This may be what is left of a later group, of whose leader we have never heard.
+            None => true,
+        };
+        kill_where(|pid, stat| stat.group == process.pid && (!marked || engine_of(pid).is_some()))
+    })
+}
+
+/// Ends all processes that an engine has started, directly or not; false if some are left after 5
+/// seconds.
+pub fn sweep(mark: &str) -> bool {
+    until_none_is_left(|| kill_where(|pid, _| engine_of(pid).is_some_and(|it| it == mark.as_bytes())))
+}
+
+/// Which engine has started a process: the last one, if there were several.
+fn engine_of(pid: u32) -> Option<Vec<u8>> {
+    let environ = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    variable(&environ, ENGINE_MARK).map(<[u8]>::to_owned)
+}
+
+/// Kills again and again, until none has been found twice: what is about to execute something has no
+/// environment for a moment.
+fn until_none_is_left(mut kill: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + PATIENCE;
+    let mut clean = 0;
+    while clean < 2 {
+        if Instant::now() > until {
+            return false;
+        }
+        clean = if kill() { 0 } else { clean + 1 };
+        if clean < 2 {
+            std::thread::sleep(PAUSE);
+        }
+    }
+    true
+}
+
+/// Kills the living processes that are meant; false if there are none.
+fn kill_where(meant: impl Fn(u32, &Stat) -> bool) -> bool {
+    let mut found = false;
+    each_process(|pid| {
+        if pid == std::process::id() {
+            return;
+        }
+        // Opened first: if the number goes to another process after that, the signal reaches nobody.
+        let Some(process) = Pid::from_raw(pid as i32) else { return };
+        let Ok(process) = pidfd_open(process, PidfdFlags::empty()) else { return };
+        if Stat::of(pid).is_some_and(|stat| !stat.is_over() && meant(pid, &stat)) {
+            found |= pidfd_send_signal(&process, Signal::KILL).is_ok();
+        }
+    });
+    found
+}
