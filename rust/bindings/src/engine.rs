@@ -6,151 +6,17 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ferroflow_define::value;
-use ferroflow_engine::{Command, Failure, Refusal, RunId};
+use ferroflow_engine::{Command, Refusal, RunId};
 use ferroflow_journal::{MemoryStore, SqliteStore, Store, StoreError, Sync};
-use ferroflow_live::{
-    Durability, Ended, EngineError, Executor, Outcome, Request, Settings, Ticket, Unfinished, Update,
-};
+use ferroflow_live::{Durability, Ended, EngineError, Request, Settings, Unfinished, Update};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
+use crate::job::{Failed, Worker, failure};
 use crate::read::{self, Listing};
+use crate::values::{Bytes, taken, whole};
 use crate::{Program, problems, raise};
-
-/// An attempt that runs, and how its body reports on it.
-#[pyclass(frozen, module = "ferroflow._core")]
-pub(crate) struct Job {
-    live: Arc<ferroflow_live::Engine>,
-    ticket: Ticket,
-    run: RunId,
-    task: Arc<str>,
-    attempt: u16,
-}
-
-#[pymethods]
-impl Job {
-    #[getter]
-    fn run(&self) -> String {
-        self.run.to_string()
-    }
-
-    #[getter]
-    fn step(&self) -> u32 {
-        self.ticket.step
-    }
-
-    #[getter]
-    fn token(&self) -> u64 {
-        self.ticket.token
-    }
-
-    #[getter]
-    fn task(&self) -> &str {
-        &self.task
-    }
-
-    #[getter]
-    fn attempt(&self) -> u16 {
-        self.attempt
-    }
-
-    /// What surrounds the step, as MessagePack: its path and deadline, inputs, variables, results upstream.
-    fn surroundings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let found = py.detach(|| self.live.surroundings(&self.ticket));
-        found.map(|bytes| PyBytes::new(py, &bytes)).map_err(|failed| error(py, failed))
-    }
-
-    /// False if the attempt no longer counts.
-    fn progress(&self, py: Python<'_>, percent: f64, message: &str) -> bool {
-        py.detach(|| self.live.progress(&self.ticket, percent, message))
-    }
-
-    fn is_stopped(&self, py: Python<'_>) -> bool {
-        py.detach(|| self.live.is_stopped(&self.ticket))
-    }
-
-    /// Reports a body that went on after `execute` returned: its result, or (code, message, details,
-    /// retriable).
-    fn finish(&self, py: Python<'_>, result: Bound<'_, PyAny>) {
-        let outcome = outcome(Ok(result));
-        py.detach(|| self.live.finish(&self.ticket, outcome));
-    }
-}
-
-/// Whether bytes are one value and nothing else.
-fn whole(bytes: &[u8]) -> Result<(), String> {
-    match value::skip(bytes, 0) {
-        Ok(end) if end == bytes.len() => Ok(()),
-        Ok(end) => Err(format!("goes on for {} bytes after its end", bytes.len() - end)),
-        Err(error) => Err(format!("can't be read: {error}")),
-    }
-}
-
-/// What became of a body, as the Python side says it: bytes, (code, message, details,
-/// retriable), or None for a body that is under way.
-fn outcome(returned: PyResult<Bound<'_, PyAny>>) -> Outcome {
-    let failed = |code: &str, message: String, details: String, retriable| {
-        let error = Failure { code: code.into(), message: message.into(), details: details.into() };
-        Outcome::Failed { error, retriable }
-    };
-    match returned {
-        Ok(value) => {
-            if let Ok(bytes) = value.cast::<PyBytes>() {
-                // `msgspec.Raw` takes any bytes.
-                return match whole(bytes.as_bytes()) {
-                    Ok(()) => Outcome::Done(bytes.as_bytes().to_vec().into()),
-                    Err(why) => {
-                        failed("UNSERIALISABLE_RESULT", format!("the result {why}"), String::new(), false)
-                    }
-                };
-            }
-            if value.is_none() {
-                return Outcome::Later;
-            }
-            match value.extract::<(String, String, String, bool)>() {
-                Ok((code, message, details, retriable)) => failed(&code, message, details, retriable),
-                Err(error) => failed("INTERNAL", error.to_string(), String::new(), false),
-            }
-        }
-        Err(error) => failed("INTERNAL", error.to_string(), String::new(), false),
-    }
-}
-
-struct Worker<'py> {
-    py: Python<'py>,
-    live: Arc<ferroflow_live::Engine>,
-    execute: Bound<'py, PyAny>,
-    cancel: Option<Bound<'py, PyAny>>,
-    /// Names of tasks as Python has them, so that none is made twice.
-    names: HashMap<Arc<str>, Bound<'py, PyString>>,
-}
-
-impl Executor for Worker<'_> {
-    fn run(&mut self, job: ferroflow_live::Job) -> Outcome {
-        let ferroflow_live::Job { ticket, run, task, arguments, attempt, .. } = job;
-        let name = match self.names.get(&task) {
-            Some(name) => name,
-            None => self.names.entry(task.clone()).or_insert(PyString::new(self.py, &task)),
-        };
-        let arguments = PyBytes::new(self.py, &arguments);
-        let job = Bound::new(self.py, Job { live: self.live.clone(), ticket, run, task, attempt });
-        outcome(job.and_then(|job| self.execute.call1((job, name, arguments))))
-    }
-
-    fn idle(&mut self, wait: &mut (dyn FnMut() + Send)) {
-        self.py.detach(wait);
-    }
-
-    fn cancel(&mut self, tokens: &[u64]) {
-        if let Some(cancel) = &self.cancel
-            && let Err(error) = cancel.call1((tokens.to_vec(),))
-        {
-            error.write_unraisable(self.py, None);
-        }
-    }
-}
 
 pub(crate) fn error(py: Python<'_>, error: EngineError) -> PyErr {
     let name = match &error {
@@ -204,25 +70,31 @@ pub(crate) fn run_id(text: &str) -> PyResult<RunId> {
     Err(PyValueError::new_err(format!("{text:?} is not the id of a run")))
 }
 
-/// (state, degraded, result, (step, code, message, details) or None, reason)
-type EndedTuple<'py> =
-    (&'static str, bool, Bound<'py, PyBytes>, Option<(String, String, String, String)>, Option<String>);
+/// (state, degraded, result, its parts, (step, code, message, details) or None, reason)
+type EndedTuple<'py> = (
+    &'static str,
+    bool,
+    Bound<'py, PyBytes>,
+    Vec<Bytes>,
+    Option<(String, String, String, String)>,
+    Option<String>,
+);
 
 fn ended_tuple<'py>(py: Python<'py>, ended: &Ended) -> PyResult<EndedTuple<'py>> {
-    let result = match &ended.result {
-        Ok(bytes) => PyBytes::new(py, bytes),
+    let (result, parts) = match &ended.result {
+        Ok((bytes, parts)) => (PyBytes::new(py, bytes), parts.iter().cloned().map(Bytes::from).collect()),
         Err(why) => return Err(raise(py, "ValueTooLarge", format!("the result of the run: {why}"))),
     };
     let error = ended.error.as_ref().map(|(step, error)| {
         (step.clone(), error.code.to_string(), error.message.to_string(), error.details.to_string())
     });
-    Ok((ended.state.name(), ended.degraded, result, error, ended.reason.clone()))
+    Ok((ended.state.name(), ended.degraded, result, parts, error, ended.reason.clone()))
 }
 
 /// The live engine over one store.
 #[pyclass(frozen, module = "ferroflow._core")]
 pub(crate) struct Engine {
-    live: Arc<ferroflow_live::Engine>,
+    pub live: Arc<ferroflow_live::Engine>,
     path: Option<PathBuf>,
     /// The descriptor of the lock file, for a child of a fork to close.
     #[pyo3(get)]
@@ -270,7 +142,7 @@ impl Engine {
             node: node.into(),
         };
         let opened = py.detach(|| {
-            let (store, path, lock): (Box<dyn Store>, _, _) = match path {
+            let (store, path, lock): (Box<dyn Store>, Option<PathBuf>, _) = match path {
                 Some(path) => {
                     let store = SqliteStore::open(&path, sync)?;
                     let (path, lock) = (store.path().to_owned(), store.lock());
@@ -278,25 +150,26 @@ impl Engine {
                 }
                 None => (Box::<MemoryStore>::default(), None, None),
             };
-            Ok((ferroflow_live::Engine::open(store, settings)?, path, lock))
+            Ok((ferroflow_live::Engine::open(store, settings, path.as_deref())?, path, lock))
         });
         opened
             .map(|(live, path, lock)| Self { live: Arc::new(live), path, lock })
             .map_err(|failed| store_error(py, &failed))
     }
 
-    #[pyo3(signature = (program, lanes, inputs, priority, timeout, correlation, run))]
+    #[pyo3(signature = (program, lanes, inputs, priority, timeout, correlation, run, refused))]
     #[allow(clippy::too_many_arguments)]
     fn start(
         &self,
         py: Python<'_>,
         program: &Program,
         lanes: Vec<u8>,
-        inputs: Vec<u8>,
+        inputs: &Bound<'_, PyAny>,
         priority: u8,
         timeout: Option<i64>,
         correlation: Option<String>,
         run: Option<String>,
+        refused: Option<Failed>,
     ) -> PyResult<String> {
         let request = Request {
             id: run.as_deref().map(run_id).transpose()?,
@@ -304,10 +177,11 @@ impl Engine {
             object: program.object.clone(),
             digest: program.digest,
             lanes,
-            input: inputs,
+            input: taken(inputs)?,
             priority,
             timeout,
             correlation,
+            refused: refused.map(failure),
         };
         py.detach(|| self.live.start(request)).map(|id| id.to_string()).map_err(|failed| error(py, failed))
     }
@@ -363,13 +237,15 @@ impl Engine {
         py: Python<'py>,
         runs: Vec<String>,
         lanes: HashMap<String, u8>,
+        refused: HashMap<String, Failed>,
     ) -> PyResult<Vec<(String, Bound<'py, PyAny>)>> {
         let ids = runs.iter().map(|id| run_id(id)).collect::<PyResult<Vec<_>>>()?;
         let lane = |name: &Arc<str>| lanes.get(&**name).copied().unwrap_or(0);
         let failed = py.detach(|| {
             let wanted = self.live.unfinished()?.into_iter().filter(|it| ids.contains(&it.row.id));
             let tried = wanted.map(|Unfinished { row, .. }| {
-                let done = self.live.recover(&row, |tasks| tasks.iter().map(lane).collect());
+                let refused = refused.get(&row.id.to_string()).cloned().map(failure);
+                let done = self.live.recover(&row, |tasks| tasks.iter().map(lane).collect(), refused);
                 (row.id, done)
             });
             Ok(tried.filter_map(|(id, done)| Some((id.to_string(), done.err()?))).collect::<Vec<_>>())
@@ -394,8 +270,8 @@ impl Engine {
         py.detach(|| self.live.command(id, command)).map_err(|failed| error(py, failed))
     }
 
-    fn signal(&self, py: Python<'_>, run: &str, name: &str, value: Vec<u8>) -> PyResult<()> {
-        let id = run_id(run)?;
+    fn signal(&self, py: Python<'_>, run: &str, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (id, value) = (run_id(run)?, taken(value)?);
         whole(&value).map_err(|why| PyValueError::new_err(format!("the value of signal {name:?} {why}")))?;
         py.detach(|| self.live.signal(id, name, value)).map_err(|failed| error(py, failed))
     }
@@ -436,7 +312,12 @@ impl Engine {
     #[pyo3(signature = (lane, execute, cancel=None))]
     fn work(&self, py: Python<'_>, lane: u8, execute: Bound<'_, PyAny>, cancel: Option<Bound<'_, PyAny>>) {
         let (live, names) = (self.live.clone(), HashMap::new());
-        self.live.work(lane, &mut Worker { py, live, execute, cancel, names });
+        self.live.work(lane, &mut Worker { py, live, lane, execute, cancel, names });
+    }
+
+    /// Bounds the bodies that a lane runs at a time.
+    fn limit(&self, lane: u8, most: usize) {
+        self.live.limit(lane, most);
     }
 
     /// One worker leaves `work`, as one that waited is back.

@@ -1,7 +1,10 @@
 //! The thin binding: converts, releases the GIL, maps errors. No decisions.
 
 mod engine;
+mod job;
+mod processes;
 mod read;
+mod values;
 
 use ferroflow_define::algebra::compile::Program as Compiled;
 use ferroflow_define::expr::{Expr, Reference, Scope};
@@ -115,9 +118,15 @@ mod _core {
     #[pymodule_export]
     use super::Program;
     #[pymodule_export]
-    use super::engine::{Ends, Engine, Job, Listener};
+    use super::engine::{Ends, Engine, Listener};
+    #[pymodule_export]
+    use super::job::Job;
+    #[pymodule_export]
+    use super::processes::{Call, Finished, PoolWorker, Service, run_command};
     #[pymodule_export]
     use super::read::{Reader, post};
+    #[pymodule_export]
+    use super::values::{Bytes, Private};
 
     /// Microseconds of a duration such as `1h30m`.
     #[pyfunction]
@@ -152,6 +161,14 @@ mod _core {
         (runs.collect(), steps.collect())
     }
 
+    /// The id of a run to be: the given one as runs are called, or a new one.
+    #[pyfunction]
+    #[pyo3(signature = (given))]
+    fn new_run(given: Option<&str>) -> PyResult<String> {
+        let id = given.map(super::engine::run_id).transpose()?;
+        Ok(id.unwrap_or_else(ferroflow_live::new_run).to_string())
+    }
+
     /// The transition table as Markdown with Mermaid state diagrams.
     #[pyfunction]
     fn state_diagrams() -> String {
@@ -161,6 +178,10 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("THREADS", ferroflow_live::THREADS)?;
+        module.add("LOOP", ferroflow_live::LOOP)?;
+        module.add("CHILDREN", ferroflow_live::CHILDREN)?;
+        module.add("LANES", ferroflow_live::LANES)?;
         // So that a benchmark can refuse to time a debug build.
         module.add("build_profile", if cfg!(debug_assertions) { "debug" } else { "release" })
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use ferroflow_engine::{Event, Run, RunId, RunState};
 use ferroflow_journal::codec::Link;
-use ferroflow_journal::{Append, Batch, Registered, RunRow};
+use ferroflow_journal::{Append, Batch, Bytes, Registered, RunRow};
 
 use crate::core::Core;
+use crate::out::Out;
 use crate::types::Ended;
-use crate::values::{Bytes, Values};
+use crate::values::Values;
 
 /// Results of ended runs that are kept at hand; older ones are read from the journal.
 const REMEMBERED: usize = 10_000;
@@ -122,7 +123,9 @@ impl Core {
             self.done.insert(id, ended);
             self.end_listeners.retain(|listener| listener.send(id).is_ok());
             self.order.push_back(id);
-            while (self.order.len() > REMEMBERED || self.remembered > REMEMBERED_BYTES)
+            // The last one stays, whatever its size: somebody is about to ask for it.
+            while (self.order.len() > REMEMBERED
+                || self.remembered > REMEMBERED_BYTES && self.order.len() > 1)
                 && let Some(oldest) = self.order.pop_front()
             {
                 self.remembered -= self.done.remove(&oldest).map_or(0, |ended| ended.size());
@@ -161,7 +164,10 @@ pub(crate) fn ended_of(run: &Run, values: &Values) -> Ended {
     Ended {
         state: run.state(),
         degraded: head.degraded,
-        result: if run.state() == RunState::Completed { values.result(run) } else { Ok(vec![0xc0]) },
+        result: match run.state() {
+            RunState::Completed => values.result(run).map(Out::apart),
+            _ => Ok((vec![0xc0], Vec::new())),
+        },
         error: head
             .error
             .as_ref()

@@ -11,15 +11,17 @@ use ferroflow_define::algebra::compile::Kind;
 use ferroflow_engine::decide::Answer;
 use ferroflow_engine::ids::Value;
 use ferroflow_engine::schedule::{Class, Schedule};
-use ferroflow_engine::{Command, Event, Failure, Micros, Refusal, Run, RunId, RunState, Step, Token};
-use ferroflow_journal::Registered;
+use ferroflow_engine::{Command, Event, Failure, Micros, Refusal, Run, RunId, RunState, Step};
 use ferroflow_journal::codec::Link;
+use ferroflow_journal::store::INLINE;
+use ferroflow_journal::{Bytes, Registered};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::batch::Update;
-use crate::evaluate::{Found, bind_arguments, evaluate};
-use crate::types::{Durability, Ended, Job, Outcome, Packed, Settings, Stats, Ticket};
-use crate::values::{self, Bytes, Values, View};
+use crate::evaluate::{Found, evaluate};
+use crate::lanes::{LANES, LOOP, Lanes};
+use crate::types::{Durability, Ended, Settings, Stats, Ticket};
+use crate::values::Values;
 
 /// For how long what one run asks is answered in one turn of the lock; then the others have theirs.
 const TURN: Duration = Duration::from_millis(5);
@@ -72,22 +74,13 @@ pub(crate) struct Core {
     pub order: VecDeque<RunId>,
     /// Bytes of the results in `done`.
     pub remembered: usize,
-    /// Attempts that were superseded while their bodies run.
-    pub stopped: FxHashSet<Token>,
-    /// Of these, the asynchronous ones that somebody has to tell.
-    pub to_cancel: Vec<Token>,
-    pub in_flight: FxHashMap<Token, u8>,
-    pub async_running: usize,
+    pub lanes: Lanes,
     /// Grows when there may be work for a worker that found none.
     pub news: u64,
-    /// Workers of each lane that wait for such news.
-    pub idle: [usize; 2],
     /// Callers that wait for the end of a run.
     pub waiters: usize,
     /// Workers that stood in for others which waited in their bodies, and may go.
     pub surplus: usize,
-    /// Asynchronous bodies that wait for runs: others run in their places.
-    pub lent: usize,
     /// The writing thread waits to be told that something has gathered.
     pub writer_idle: bool,
     /// What the timer thread waits for.
@@ -109,7 +102,7 @@ pub(crate) struct Core {
 
 /// How many workers of each lane to wake, and whether the timer thread.
 pub(crate) struct Calls {
-    pub workers: [usize; 2],
+    pub workers: [usize; LANES],
     pub timer: bool,
 }
 
@@ -119,8 +112,11 @@ pub(crate) fn now() -> Micros {
 
 impl Core {
     pub(crate) fn new(settings: Settings, tokens: Range<u64>) -> Self {
+        let mut lanes = Lanes::default();
+        lanes.limit(LOOP, settings.async_limit);
         Self {
-            schedule: Schedule::new(settings.capacity.clone(), 2),
+            schedule: Schedule::new(settings.capacity.clone(), LANES),
+            lanes,
             settings,
             runs: Vec::new(),
             by_id: HashMap::new(),
@@ -139,15 +135,9 @@ impl Core {
             broken: HashMap::new(),
             order: VecDeque::new(),
             remembered: 0,
-            stopped: FxHashSet::default(),
-            to_cancel: Vec::new(),
-            in_flight: FxHashMap::default(),
-            async_running: 0,
             news: 0,
-            idle: [0; 2],
             waiters: 0,
             surplus: 0,
-            lent: 0,
             writer_idle: false,
             timer_set: None,
             stopping: false,
@@ -235,19 +225,20 @@ impl Core {
         Stats {
             runs: names.zip(self.reached).collect(),
             active: self.by_id.len() as u64,
-            ready: (self.schedule.waiting(0) + self.schedule.waiting(1)) as u64,
-            running: self.in_flight.len() as u64,
+            ready: (0..LANES).map(|lane| self.schedule.waiting(lane as u8) as u64).sum(),
+            running: self.lanes.running() as u64,
             commits: self.durable,
             refused: self.refused,
         }
     }
 
     /// A value as events carry it: long ones become blobs.
-    pub(crate) fn value(&mut self, index: u32, packed: Packed) -> Value {
-        let Packed { bytes, hash } = packed;
-        let Some(hash) = hash else { return Value::Inline(bytes.into()) };
+    pub(crate) fn value(&mut self, index: u32, bytes: Bytes) -> Value {
+        if bytes.len() <= INLINE {
+            return Value::Inline(bytes.to_arc());
+        }
+        let hash = self.settings.durability.name(&bytes);
         let len = bytes.len() as u64;
-        let bytes: Bytes = bytes.into();
         if let Some(Some(live)) = self.runs.get_mut(index as usize) {
             live.values.blob(hash, bytes.clone());
         }
@@ -320,22 +311,20 @@ impl Core {
             // What was kept for its steps is there for others.
             self.news += 1;
         }
+        for (_, token) in std::mem::take(&mut live.run.out.stops) {
+            self.news += u64::from(self.lanes.stop(token));
+        }
+        let since = if live.run.out.offers.is_empty() { 0 } else { now() };
         for step in std::mem::take(&mut live.run.out.offers) {
+            if self.lanes.hold(index, step) {
+                continue;
+            }
             let place = live.run.place(step);
             let Some(task) = live.run.task(step) else { continue };
             let Some(&class) = live.uses[place.block as usize].get(&place.node) else { continue };
             let priority = task.options.priority.unwrap_or(live.run.head().priority);
-            self.schedule.offer(index, step, priority, class, gate);
+            self.schedule.offer(index, step, priority, class, gate, since);
             self.news += 1;
-        }
-        for (_, token) in std::mem::take(&mut live.run.out.stops) {
-            if let Some(&lane) = self.in_flight.get(&token) {
-                self.stopped.insert(token);
-                if lane == 1 {
-                    self.to_cancel.push(token);
-                    self.news += 1;
-                }
-            }
         }
         // What is left to answer goes on in the timer thread, turn by turn: at another instant than now.
         let left = live.run.state() == RunState::Running && !live.run.out.asks.is_empty();
@@ -370,76 +359,16 @@ impl Core {
             Err(message) => Answer::Failed(Failure::new("EXPRESSION_FAILED", message)),
             Ok(Found::Chosen(branch)) => Answer::Chosen(branch),
             Ok(Found::Slept(micros)) => Answer::Slept(micros),
-            Ok(Found::Looped(again, state)) => {
-                Answer::Looped { again, state: self.value(index, state.into()) }
-            }
-            Ok(Found::Expanded(count, items)) => {
-                Answer::Expanded { count, items: self.value(index, items.into()) }
-            }
-            Ok(Found::Entered(inputs)) => Answer::Entered(self.value(index, inputs.into())),
-            Ok(Found::Computed(value)) => Answer::Computed(self.value(index, value.into())),
+            Ok(Found::Looped(again, state)) => Answer::Looped { again, state: self.value(index, state) },
+            Ok(Found::Expanded(count, items)) => Answer::Expanded { count, items: self.value(index, items) },
+            Ok(Found::Entered(inputs)) => Answer::Entered(self.value(index, inputs)),
+            Ok(Found::Computed(value)) => Answer::Computed(self.value(index, value)),
         };
         if let Some(Some(live)) = self.runs.get_mut(index as usize) {
             let answered = live.run.handle(Command::Answer { step, answer }, now(), &mut live.events);
             // Any other refusal means that the question is settled by now.
             if let Err(Refusal::Illegal(why)) = answered {
                 self.let_go(index, why.to_string());
-            }
-        }
-    }
-
-    /// Takes the next attempt of a lane, preferring steps that need not wait for a commit.
-    pub(crate) fn next(&mut self, lane: u8) -> Option<Job> {
-        loop {
-            if self.stopping || self.failed.is_some() {
-                return None;
-            }
-            if lane == 1 && self.async_running >= self.settings.async_limit.saturating_add(self.lent) {
-                return None;
-            }
-            let runs = &self.runs;
-            let live = |entry: &ferroflow_engine::schedule::Entry| {
-                runs[entry.run as usize].as_ref().is_some_and(|live| live.run.startable(entry.step))
-            };
-            let durable = self.durable;
-            let (entry, class) = match self.schedule.take(lane, durable, false, live) {
-                Some(found) => found,
-                None => self.schedule.take(lane, durable, true, live)?,
-            };
-            let Some(token) = self.tokens.next() else {
-                self.schedule.release(class);
-                self.failed = Some("no more fencing tokens: open the engine again".to_owned());
-                return None;
-            };
-            let ticket = Ticket { run: entry.run, step: entry.step, token, class, lane };
-            let wary =
-                self.runs[entry.run as usize].as_ref().is_some_and(|live| live.run.is_wary(entry.step));
-            if self.handle(entry.run, Command::Lease { step: entry.step, token }).is_err() {
-                self.schedule.release(class);
-                continue;
-            }
-            self.in_flight.insert(token, lane);
-            self.async_running += usize::from(lane == 1);
-            let gate = if wary { self.batch } else { entry.gate };
-            let live = self.runs[entry.run as usize].as_ref().expect("it was live above");
-            let task = live.run.task(entry.step).expect("only tasks are offered");
-            let view = View::of(&live.values, &live.run, entry.step);
-            let mut arguments = Vec::with_capacity(64);
-            let bound = bind_arguments(&view, &task.args, &task.kwargs, &mut arguments);
-            let job = Job {
-                ticket,
-                run: live.run.id,
-                task: live.run.program.tasks[task.task as usize].clone(),
-                arguments,
-                attempt: live.run.attempts_of(entry.step),
-                gate,
-            };
-            match bound {
-                Ok(()) => return Some(job),
-                Err(message) => {
-                    let error = Failure::new("EXPRESSION_FAILED", message);
-                    self.finish(&ticket, Outcome::Failed { error, retriable: false });
-                }
             }
         }
     }
@@ -477,12 +406,6 @@ impl Core {
         Some(out)
     }
 
-    /// Tells all bodies to stop, as the engine won't wait for them.
-    pub(crate) fn abandon(&mut self) {
-        self.abandoned = true;
-        self.stopped.extend(self.in_flight.keys());
-    }
-
     /// The first resource that is short for a ready step of the run.
     pub(crate) fn lacking(&self, index: u32) -> Option<String> {
         let live = self.runs.get(index as usize)?.as_ref()?;
@@ -493,92 +416,9 @@ impl Core {
         })
     }
 
-    /// Records the outcome of an attempt; that of a superseded one is dropped.
-    pub(crate) fn finish(&mut self, ticket: &Ticket, outcome: Outcome) {
-        if matches!(outcome, Outcome::Later) {
-            return;
-        }
-        if self.in_flight.remove(&ticket.token).is_none() {
-            return;
-        }
-        self.stopped.remove(&ticket.token);
-        self.async_running -= usize::from(ticket.lane == 1);
-        self.schedule.release(ticket.class);
-        self.news += 1;
-        let Ticket { run: index, step, token, .. } = *ticket;
-        let command = match outcome {
-            Outcome::Later => return,
-            Outcome::Failed { .. } if self.abandoned => return,
-            Outcome::Failed { error, retriable } => Command::Fail { step, token, error, retriable },
-            Outcome::Done(packed) => self.completion(index, step, token, packed),
-        };
-        // Only an attempt that no longer counts is refused; its run may have ended and gone.
-        let there = self.runs.get(index as usize).is_some_and(Option::is_some);
-        if !there || self.handle(index, command).is_err() {
-            self.refused += 1;
-        }
-    }
-
-    fn completion(&mut self, index: u32, step: Step, token: Token, packed: Packed) -> Command {
-        let fail = |code: &str, message: String| Command::Fail {
-            step,
-            token,
-            error: Failure::new(code, message),
-            retriable: false,
-        };
-        let bytes = &packed.bytes;
-        if bytes.len() > self.settings.max_value {
-            let message = format!(
-                "the result has {} bytes and {} are allowed; store it in a file and return its path",
-                bytes.len(),
-                self.settings.max_value
-            );
-            return fail("RESULT_TOO_LARGE", message);
-        }
-        let mut found = Vec::new();
-        if let Some(Some(live)) = self.runs.get(index as usize)
-            && let Some(task) = live.run.task(step)
-        {
-            for (name, bind) in &task.set {
-                let mut out = Vec::new();
-                let view = View::of(&live.values, &live.run, step).with_result(bytes);
-                if let Err(message) = view.write(bind, &mut out) {
-                    return fail("EXPRESSION_FAILED", message);
-                }
-                found.push((name.clone(), out));
-            }
-        }
-        let set = found.into_iter().map(|(name, out)| (name, self.value(index, out.into()))).collect();
-        let packed = if self.shares(index, step) { values::shared(packed.bytes).into() } else { packed };
-        Command::Complete { step, token, value: self.value(index, packed), set }
-    }
-
-    /// Whether the consumers of a step's result share it.
-    fn shares(&self, index: u32, step: Step) -> bool {
-        let live = self.runs.get(index as usize).and_then(Option::as_ref);
-        live.and_then(|live| live.run.task(step)).is_some_and(|task| task.options.share)
-    }
-
     /// Whether somebody waits for runs to end, or hears of it.
     pub(crate) fn is_awaited(&self) -> bool {
         self.waiters > 0 || !self.end_listeners.is_empty()
-    }
-
-    /// Who has something to do now and waits to be told; each is told once.
-    pub(crate) fn calls(&mut self) -> Calls {
-        let steps = |lane: u8| self.schedule.waiting(lane).min(self.idle[lane as usize]);
-        let cancels = if self.to_cancel.is_empty() { 0 } else { self.idle[1] };
-        Calls { workers: [steps(0), steps(1).max(cancels)], timer: self.timer_moved() }
-    }
-
-    /// Whether something is due before the timer thread looks again, and nobody told it yet.
-    fn timer_moved(&mut self) -> bool {
-        let next = self.timers.first().map(|&(at, _)| at);
-        let moved = next.is_some_and(|next| self.timer_set.is_none_or(|set| next < set));
-        if moved {
-            self.timer_set = next;
-        }
-        moved
     }
 
     /// Lets everything happen that is due by now; says when the next thing is.

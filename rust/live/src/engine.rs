@@ -1,37 +1,52 @@
 //! The engine as its users see it: start runs, wait for them, command them, ask about them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ferroflow_define::algebra::compile::Program;
-use ferroflow_engine::event::What;
+use ferroflow_engine::event::{Process, What};
 use ferroflow_engine::{Command, Refusal, Run, RunId, RunState, Step, StepState};
-use ferroflow_journal::{Reader, Registered, Store, StoreError};
+use ferroflow_journal::store::INLINE;
+use ferroflow_journal::{Bytes, Reader, Registered, Store, StoreError};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::batch::{Update, ended_of};
+use crate::children::Children;
 use crate::core::{Core, now};
 use crate::explain::{self, Reason};
 use crate::input::complete_input;
+use crate::lanes::Stopper;
+use crate::orphans::Mark;
 use crate::recover::{find, missing, rebuild};
 use crate::threads::{Committer, Shared, time, write};
-use crate::types::{Durability, Ended, EngineError, Outcome, Packed, Request, Settings, Stats, Ticket};
-use crate::values::Values;
+use crate::types::{Durability, Ended, EngineError, Outcome, Request, Settings, Stats, Ticket};
+use crate::values::{self, Values};
 
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
+    durability: Durability,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    mark: Mark,
+    children: OnceLock<Children>,
     /// None once the engine is closed.
     reader: Mutex<Option<Box<dyn Reader>>>,
 }
 
 impl Engine {
-    pub fn open(mut store: Box<dyn Store>, settings: Settings) -> Result<Self, StoreError> {
+    /// Opens an engine over a store; `database` is where that is, if it is a file.
+    pub fn open(
+        mut store: Box<dyn Store>,
+        settings: Settings,
+        database: Option<&Path>,
+    ) -> Result<Self, StoreError> {
+        let mark = Mark::new(database);
         let tokens = store.reserve()?;
         let mut reader = store.reader()?;
+        let durability = settings.durability;
         let mut core = Core::new(settings, tokens);
         for it in reader.registered(None)? {
             core.registry.insert((it.name.clone(), it.version.clone()), it);
@@ -39,7 +54,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             committer: Mutex::new(Some(Committer { store, links: HashMap::new() })),
             core: Mutex::new(core),
-            work: [Condvar::new(), Condvar::new()],
+            work: Default::default(),
             write: Condvar::new(),
             done: Condvar::new(),
             timer: Condvar::new(),
@@ -56,11 +71,32 @@ impl Engine {
             spawn("ferroflow-commit", Box::new(move || write(&writer)))?,
             spawn("ferroflow-timer", Box::new(move || time(&timer)))?,
         ];
-        Ok(Self { shared, threads: Mutex::new(threads), reader: Mutex::new(Some(reader)) })
+        Ok(Self {
+            shared,
+            durability,
+            threads: Mutex::new(threads),
+            mark,
+            children: OnceLock::new(),
+            reader: Mutex::new(Some(reader)),
+        })
     }
 
     pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
         self.shared.core.lock()
+    }
+
+    /// A body's result as it is recorded. What takes long with a long one is done here, not under the lock.
+    pub fn prepare(&self, ticket: &Ticket, bytes: Bytes) -> Bytes {
+        let bytes = if ticket.share { values::shared(&bytes) } else { bytes };
+        self.hash(&bytes);
+        bytes
+    }
+
+    /// Finds the hash of a value that goes by it, so that nobody has to under the lock.
+    fn hash(&self, bytes: &Bytes) {
+        if self.durability != Durability::Memory && bytes.len() > INLINE {
+            bytes.hash();
+        }
     }
 
     /// Starts a run; under `strict` it returns once the run is on disk.
@@ -68,10 +104,10 @@ impl Engine {
         let input = complete_input(&request.program, &request.input).map_err(EngineError::Input)?;
         let id = match request.id {
             Some(id) => self.unused(id)?,
-            None => RunId(*uuid::Uuid::now_v7().as_bytes()),
+            None => new_run(),
         };
         let run = Run::new(id, request.program.clone());
-        let input = Packed::from(input);
+        self.hash(&input);
         let mut core = self.core();
         usable(&core)?;
         if core.by_id.contains_key(&id) || core.done.contains_key(&id) {
@@ -109,6 +145,9 @@ impl Engine {
             Ok(())
         })?;
         core.handle(index, Command::Start { node })?;
+        if let Some(error) = request.refused {
+            core.handle(index, Command::FailRun { error })?;
+        }
         self.settle(core)?;
         Ok(id)
     }
@@ -254,9 +293,9 @@ impl Engine {
         self.settle(core)
     }
 
-    pub fn signal(&self, run: RunId, name: &str, bytes: Vec<u8>) -> Result<(), EngineError> {
-        let packed = Packed::from(bytes);
-        self.carry(run, |core, index| Command::Signal { name: name.into(), value: core.value(index, packed) })
+    pub fn signal(&self, run: RunId, name: &str, bytes: Bytes) -> Result<(), EngineError> {
+        self.hash(&bytes);
+        self.carry(run, |core, index| Command::Signal { name: name.into(), value: core.value(index, bytes) })
     }
 
     /// Waits until a run has ended; `None` if that did not happen in time.
@@ -384,12 +423,22 @@ impl Engine {
         }
     }
 
+    /// Tells how far a body is; false if its attempt no longer counts.
     pub fn progress(&self, ticket: &Ticket, percent: f64, message: &str) -> bool {
+        let Ticket { step, token, .. } = *ticket;
+        self.sign(ticket, Command::Progress { step, token, percent, message: message.into() })
+    }
+
+    /// Tells that a body is alive; false if its attempt no longer counts.
+    pub fn beat(&self, ticket: &Ticket) -> bool {
+        let Ticket { step, token, .. } = *ticket;
+        self.sign(ticket, Command::Beat { step, token })
+    }
+
+    fn sign(&self, ticket: &Ticket, command: Command) -> bool {
         let mut core = self.core();
-        let Ticket { run, step, token, .. } = *ticket;
-        let told =
-            core.handle(run, Command::Progress { step, token, percent, message: message.into() }).is_ok();
-        let counts = told && !core.stopped.contains(&token);
+        let told = core.handle(ticket.run, command).is_ok();
+        let counts = told && !core.lanes.is_stopped(ticket.token);
         self.tell(core);
         counts
     }
@@ -403,14 +452,42 @@ impl Engine {
 
     /// Whether an attempt was superseded, cancelled or timed out while its body runs.
     pub fn is_stopped(&self, ticket: &Ticket) -> bool {
-        self.core().stopped.contains(&ticket.token)
+        self.core().lanes.is_stopped(ticket.token)
     }
 
     /// Reports a body that said `Outcome::Later`.
     pub fn finish(&self, ticket: &Ticket, outcome: Outcome) {
         let mut core = self.core();
-        core.finish(ticket, outcome);
+        core.finish(ticket, outcome, None);
         self.tell(core);
+    }
+
+    /// A process of its own runs the body: that is recorded, so that it can be ended after a crash.
+    pub fn spawned(&self, ticket: &Ticket, process: Process) {
+        let mut core = self.core();
+        let Ticket { run, step, token, .. } = *ticket;
+        // An attempt that no longer counts is told so in any case.
+        let _ = core.handle(run, Command::Spawned { step, token, process });
+        self.tell(core);
+    }
+
+    /// What starts processes for bodies.
+    pub fn children(&self) -> std::io::Result<&Children> {
+        if let Some(children) = self.children.get() {
+            return Ok(children);
+        }
+        self.mark.leave()?;
+        Ok(self.children.get_or_init(|| Children::new(self.mark.mark.clone())))
+    }
+
+    /// What to call when the attempt no longer counts; at once, if that is so already.
+    pub fn on_stop(&self, ticket: &Ticket, stopper: Stopper) {
+        self.core().lanes.on_stop(ticket.token, stopper);
+    }
+
+    /// Bounds the bodies that a lane runs at a time, where their number is not that of the workers.
+    pub fn limit(&self, lane: u8, most: usize) {
+        self.core().lanes.limit(lane, most);
     }
 
     /// Takes no new steps, commits what has happened, and leaves unfinished runs for the next
@@ -447,6 +524,11 @@ impl Engine {
         *self.reader.lock() = None;
         *self.shared.committer.lock() = None;
         self.shared.done.notify_all();
+        // Bodies that did not stop end now.
+        if let Some(children) = self.children.get() {
+            children.end();
+            self.mark.remove();
+        }
     }
 
     /// How many runs have not ended.
@@ -458,6 +540,11 @@ impl Engine {
     pub fn failure(&self) -> Option<String> {
         self.core().failed.clone()
     }
+}
+
+/// The id of a run to be.
+pub fn new_run() -> RunId {
+    RunId(*uuid::Uuid::now_v7().as_bytes())
 }
 
 pub(crate) fn usable(core: &Core) -> Result<(), EngineError> {
@@ -493,10 +580,11 @@ mod tests {
             object: object.into(),
             lanes: vec![],
             id: None,
-            input: vec![0x80],
+            input: vec![0x80].into(),
             priority: 2,
             timeout: None,
             correlation: None,
+            refused: None,
         }
     }
 
@@ -515,7 +603,7 @@ mod tests {
 
     #[test]
     fn a_run_that_the_kernel_can_not_carry_on_is_let_go_of_and_the_others_go_on() {
-        let engine = Engine::open(Box::<MemoryStore>::default(), settings()).unwrap();
+        let engine = Engine::open(Box::<MemoryStore>::default(), settings(), None).unwrap();
         let (bad, good) = (engine.start(request()).unwrap(), engine.start(request()).unwrap());
         let index = engine.core().by_id[&bad];
         let illegal = Illegal { sequence: 3, message: "as told".to_owned() };
@@ -523,10 +611,10 @@ mod tests {
         assert!(refused.is_err());
         let waited = engine.wait(bad, None);
         assert!(matches!(waited, Err(EngineError::Broken { ref why, .. }) if why.contains("as told")));
-        assert!(engine.signal(bad, "go", vec![0xc0]).is_err());
-        engine.signal(good, "go", vec![7]).unwrap();
+        assert!(engine.signal(bad, "go", vec![0xc0].into()).is_err());
+        engine.signal(good, "go", vec![7].into()).unwrap();
         engine.shared.commit();
-        assert_eq!(engine.wait(good, None).unwrap().unwrap().result, Ok(vec![7]));
+        assert_eq!(engine.wait(good, None).unwrap().unwrap().result, Ok((vec![7], vec![])));
         engine.stop();
         engine.join();
     }

@@ -6,23 +6,25 @@ use ferroflow_define::algebra::compile::{Bind, Kind, Program};
 use ferroflow_define::units;
 use ferroflow_define::value::{self, Item};
 use ferroflow_engine::{Micros, Run, Step};
+use ferroflow_journal::Bytes;
 
+use crate::out::Out;
 use crate::values::{Values, View, inner};
 
 pub(crate) fn bind_arguments(
     view: &View<'_>,
     args: &[Bind],
     kwargs: &[(Arc<str>, Bind)],
-    out: &mut Vec<u8>,
+    out: &mut Out,
 ) -> Result<(), String> {
     const SURE: &str = "memory takes what is written";
-    rmp::encode::write_array_len(out, args.len() as u32 + 1).expect(SURE);
+    rmp::encode::write_array_len(&mut out.bytes, args.len() as u32 + 1).expect(SURE);
     for (at, bind) in args.iter().enumerate() {
         view.write(bind, out).map_err(|message| format!("argument {at}: {message}"))?;
     }
-    rmp::encode::write_map_len(out, kwargs.len() as u32).expect(SURE);
+    rmp::encode::write_map_len(&mut out.bytes, kwargs.len() as u32).expect(SURE);
     for (name, bind) in kwargs {
-        rmp::encode::write_str(out, name).expect(SURE);
+        rmp::encode::write_str(&mut out.bytes, name).expect(SURE);
         view.write(bind, out).map_err(|message| format!("argument {name:?}: {message}"))?;
     }
     Ok(())
@@ -30,10 +32,10 @@ pub(crate) fn bind_arguments(
 
 pub(crate) enum Found {
     Chosen(Option<u32>),
-    Looped(bool, Vec<u8>),
-    Expanded(u32, Vec<u8>),
-    Entered(Vec<u8>),
-    Computed(Vec<u8>),
+    Looped(bool, Bytes),
+    Expanded(u32, Bytes),
+    Entered(Bytes),
+    Computed(Bytes),
     Slept(Micros),
 }
 
@@ -43,8 +45,8 @@ pub(crate) fn evaluate(run: &Run, values: &Values, step: Step) -> Result<Found, 
     let place = run.place(step);
     let view = || View::of(values, run, step);
     let plain = |bind: &Bind| {
-        let mut out = Vec::new();
-        view().write(bind, &mut out).map(|()| out)
+        let mut out = Out::default();
+        view().write(bind, &mut out).map(|()| out.whole())
     };
     Ok(match &program.blocks[place.block as usize].nodes[place.node as usize].kind {
         Kind::Compute(bind) => Found::Computed(plain(bind)?),
@@ -66,7 +68,8 @@ pub(crate) fn evaluate(run: &Run, values: &Values, step: Step) -> Result<Found, 
             Found::Looped(again, state)
         }
         Kind::Each { items, .. } => {
-            let items = inner(&plain(items)?).to_vec();
+            let items = plain(items)?;
+            let items = items.slice_of(inner(&items));
             match value::item(&items, 0) {
                 Ok((Item::List(count), _)) => Found::Expanded(count, items),
                 Ok((other, _)) => return Err(format!("`each` needs a list, and this is {}", other.kind())),

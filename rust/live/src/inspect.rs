@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use ferroflow_define::algebra::compile::{Code, Kind, Program};
-use ferroflow_engine::event::{Event, Failure, What};
-use ferroflow_engine::{Micros, Refusal, Run, RunId, RunState, StepState};
-use ferroflow_journal::{Reader, store};
+use ferroflow_engine::event::{Event, Failure, Used, What};
+use ferroflow_engine::{Micros, Refusal, Run, RunId, RunState, Step, StepState, Token};
+use ferroflow_journal::{Bytes, Reader, store};
 use serde::{Serialize, Serializer};
 
 use crate::recover::{find, keep, load_program};
@@ -71,6 +71,10 @@ pub struct StepView {
     pub percent: Option<f64>,
     pub message: Option<String>,
     pub updated: Option<Micros>,
+    /// Of the last attempt that told it, also after it was superseded.
+    pub used: Option<Used>,
+    #[serde(skip)]
+    used_by: Token,
     pub result: Option<Packed>,
 }
 
@@ -80,7 +84,7 @@ pub type BlockView = (Option<(u32, u32)>, Vec<(String, &'static str, Option<Stri
 
 /// MessagePack as it is: bytes inside the message.
 #[derive(Clone, Debug)]
-pub struct Packed(Vec<u8>);
+pub struct Packed(Bytes);
 
 impl Serialize for Packed {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -137,7 +141,7 @@ pub fn inspect(reader: &mut dyn Reader, id: RunId, with_values: bool) -> Result<
         let number = number as u32;
         step.attempts = run.attempts_of(number);
         if with_values && run.step(number) == Some(StepState::Completed) {
-            step.result = values.of_step(&run, number).ok().map(|bytes| Packed(bytes.into_owned()));
+            step.result = values.of_step(&run, number).ok().map(Packed);
         }
     }
     let head = run.head();
@@ -162,11 +166,11 @@ pub fn inspect(reader: &mut dyn Reader, id: RunId, with_values: bool) -> Result<
         recoveries: head.recoveries,
         steps,
         blocks: blocks(&run.program),
-        input: with_values.then(|| Packed(values.input().to_vec())),
+        input: with_values.then(|| Packed(values.input())),
         result: (with_values && run.state() == RunState::Completed)
-            .then(|| values.result(&run).ok().map(Packed))
+            .then(|| values.result(&run).ok().map(|out| Packed(out.whole())))
             .flatten(),
-        variables: with_values.then(|| Packed(values.variables())),
+        variables: with_values.then(|| Packed(values.variables().into())),
     })
 }
 
@@ -188,6 +192,8 @@ fn view(run: &Run, step: u32) -> StepView {
         percent: None,
         message: None,
         updated: None,
+        used: None,
+        used_by: 0,
         result: None,
     }
 }
@@ -220,6 +226,13 @@ fn moved(step: &mut StepView, state: StepState, at: Micros) {
 
 /// What an event says of its step besides its state.
 fn tell(steps: &mut [StepView], event: &Event, node: &Arc<str>) {
+    if let Some((step, token, used)) = used(&event.what) {
+        let step = &mut steps[step as usize];
+        // A superseded body may end after the attempts that came later.
+        if token >= step.used_by {
+            (step.used, step.used_by) = (Some(used), token);
+        }
+    }
     match &event.what {
         What::StepStarted { step, .. } => {
             let step = &mut steps[*step as usize];
@@ -237,6 +250,19 @@ fn tell(steps: &mut [StepView], event: &Event, node: &Arc<str>) {
             step.message = (!message.is_empty()).then(|| message.to_string());
             step.updated = Some(event.at);
         }
+        What::StepBeat { step, .. } => steps[*step as usize].updated = Some(event.at),
         _ => {}
+    }
+}
+
+/// What an event says of what an attempt used.
+fn used(what: &What) -> Option<(Step, Token, Used)> {
+    match what {
+        What::StepCompleted { step, token, used, .. }
+        | What::StepRetrying { step, token, used, .. }
+        | What::StepFailed { step, token, used, .. }
+        | What::StepTimedOut { step, token, used, .. } => used.map(|used| (*step, *token, used)),
+        What::StepUsed { step, token, used } => Some((*step, *token, *used)),
+        _ => None,
     }
 }

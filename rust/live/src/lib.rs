@@ -4,24 +4,35 @@
 //! outcome of one body and take the next. Whoever waits for a commit makes it, with all that has
 //! gathered; a writing thread makes the others, and another one waits for timers.
 
+mod attempts;
 mod batch;
+pub mod children;
 mod core;
 mod engine;
 mod evaluate;
 mod explain;
 mod input;
 mod inspect;
+mod lanes;
+mod orphans;
+mod out;
+pub mod pool;
 mod recover;
+mod taken;
 mod threads;
 mod types;
 mod values;
 mod worker;
 
 pub use crate::batch::Update;
-pub use crate::engine::Engine;
+pub use crate::engine::{Engine, new_run};
 pub use crate::explain::Reason;
 pub use crate::inspect::{BlockView, Inspection, StepView, blocks, inspect};
+pub use crate::lanes::{CHILDREN, LANES, LOOP, Stopper, THREADS};
+pub use crate::orphans::new_mark;
+pub use crate::taken::{Taken, Whose};
 pub use crate::types::{
-    Durability, Ended, EngineError, Job, Outcome, Packed, Request, Settings, Stats, Ticket, Unfinished,
+    Durability, Ended, EngineError, Job, Outcome, Request, Settings, Stats, Ticket, Unfinished,
 };
 pub use crate::worker::Executor;
+pub use ferroflow_journal::{Bytes, LARGE, Private};

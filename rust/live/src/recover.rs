@@ -7,10 +7,11 @@ use ferroflow_define::Definition;
 use ferroflow_define::algebra::compile::Program;
 use ferroflow_engine::event::{Event, What};
 use ferroflow_engine::ids::Value;
-use ferroflow_engine::{Command, Refusal, Run, RunId, RunState};
+use ferroflow_engine::{Command, Failure, Refusal, Run, RunId, RunState};
 use ferroflow_journal::codec::Link;
 use ferroflow_journal::{Filter, Reader, RunRow, StoreError, store};
 
+use crate::children::kill_group;
 use crate::engine::{Engine, usable};
 use crate::types::{EngineError, Unfinished};
 use crate::values::Values;
@@ -41,12 +42,22 @@ impl Engine {
         })
     }
 
-    /// Takes a run up again where its journal ends.
-    pub fn recover(&self, row: &RunRow, lanes: impl Fn(&[Arc<str>]) -> Vec<u8>) -> Result<(), EngineError> {
+    /// Takes a run up again where its journal ends, or lets it fail, if something has refused it.
+    ///
+    /// What is left of processes that ran its bodies is ended before.
+    pub fn recover(
+        &self,
+        row: &RunRow,
+        lanes: impl Fn(&[Arc<str>]) -> Vec<u8>,
+        refused: Option<Failure>,
+    ) -> Result<(), EngineError> {
         let most = self.core().settings.max_value;
         let (run, values, link) = self.with_reader(|reader| rebuild(reader, row, most))?;
         if run.state().is_terminal() {
             return Ok(());
+        }
+        for (_, process) in run.processes() {
+            kill_group(&process);
         }
         let mut core = self.core();
         usable(&core)?;
@@ -55,6 +66,9 @@ impl Engine {
         let lanes = lanes(&run.program.tasks);
         let index = core.admit(run, values, &lanes, Some(link)).map_err(EngineError::Problems)?;
         core.handle(index, if created { Command::Start { node } } else { Command::Recover { node } })?;
+        if let Some(error) = refused {
+            core.handle(index, Command::FailRun { error })?;
+        }
         self.shared.wake();
         Ok(())
     }
@@ -111,7 +125,7 @@ pub(crate) fn keep(
     if let Some(Value::Blob { hash, .. }) = value_in(&event.what) {
         let bytes =
             reader.blob(hash)?.ok_or_else(|| StoreError::Lacks { what: format!("a value of run {run}") })?;
-        values.blob(*hash, bytes.into());
+        values.blob(*hash, bytes);
     }
     values.observe(&event.what, event.at);
     values.forget_blobs();

@@ -12,6 +12,7 @@ use ferroflow_journal::{Store, StoreError};
 use parking_lot::{Condvar, Mutex};
 
 use crate::core::{Calls, Core, now};
+use crate::lanes::LANES;
 
 /// How often other processes' commands are looked for.
 const INBOX: Duration = Duration::from_millis(50);
@@ -33,7 +34,7 @@ pub(crate) struct Shared {
     pub committer: Mutex<Option<Committer>>,
     pub core: Mutex<Core>,
     /// There may be work for a worker of a lane.
-    pub work: [Condvar; 2],
+    pub work: [Condvar; LANES],
     /// There may be something to commit.
     pub write: Condvar,
     /// A commit is done, or a run has ended.

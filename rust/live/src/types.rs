@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-use ferroflow_define::Problem;
 use ferroflow_define::algebra::compile::Program;
+use ferroflow_define::{Limits, Problem};
 use ferroflow_engine::schedule::Class;
 use ferroflow_engine::{Failure, Micros, Refusal, RunId, RunState, Step, Token};
-use ferroflow_journal::store::INLINE;
-use ferroflow_journal::{RunRow, StoreError};
+use ferroflow_journal::{Bytes, RunRow, StoreError};
 use serde::Serialize;
 
 /// What a crash may undo.
@@ -20,6 +21,20 @@ pub enum Durability {
     Relaxed,
     /// Nothing outlives the process.
     Memory,
+}
+
+impl Durability {
+    /// What a long value is called in events: by its hash; where nothing outlives the process, by a number
+    /// that no other has.
+    pub(crate) fn name(self, bytes: &Bytes) -> [u8; 32] {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        if self != Durability::Memory {
+            return bytes.hash();
+        }
+        let mut name = [0; 32];
+        name[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        name
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -47,7 +62,11 @@ pub struct Ticket {
     pub step: Step,
     pub token: Token,
     pub(crate) class: Class,
-    pub(crate) lane: u8,
+    /// For how long the step had been ready, and since when its body runs.
+    pub(crate) queued: Micros,
+    pub(crate) begun: Instant,
+    /// Whether the consumers of its result share it.
+    pub(crate) share: bool,
 }
 
 /// An attempt to be run.
@@ -57,8 +76,16 @@ pub struct Job {
     pub run: RunId,
     pub task: Arc<str>,
     /// MessagePack: a list of the positional arguments, then a map of the others.
+    /// A long one of those that are recorded has only its place here, the extension type 7 with its number
+    /// in four bytes, in order.
     pub arguments: Vec<u8>,
+    /// These, as they are recorded.
+    pub parts: Vec<Bytes>,
     pub attempt: u16,
+    /// What the body may use, if it runs in a process of its own.
+    pub limits: Limits,
+    /// How long that may take to end once it is told to.
+    pub grace: Micros,
     /// The commit that must be durable before the body may run.
     pub(crate) gate: u64,
 }
@@ -68,8 +95,8 @@ pub struct Job {
 pub struct Ended {
     pub state: RunState,
     pub degraded: bool,
-    /// MessagePack, or why it can't be put together.
-    pub result: Result<Vec<u8>, String>,
+    /// MessagePack with its parts, as a job has arguments; or why it can't be put together.
+    pub result: Result<(Vec<u8>, Vec<Bytes>), String>,
     /// Path of the step that failed, if it was one, and why.
     pub error: Option<(String, Failure)>,
     pub reason: Option<String>,
@@ -78,28 +105,17 @@ pub struct Ended {
 impl Ended {
     /// Bytes of the result.
     pub(crate) fn size(&self) -> usize {
-        self.result.as_ref().map_or(0, Vec::len)
-    }
-}
-
-/// MessagePack, hashed already where it is long, so that nobody hashes under the lock.
-#[derive(Clone, Debug)]
-pub struct Packed {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) hash: Option<[u8; 32]>,
-}
-
-impl From<Vec<u8>> for Packed {
-    fn from(bytes: Vec<u8>) -> Self {
-        let hash = (bytes.len() > INLINE).then(|| *blake3::hash(&bytes).as_bytes());
-        Self { bytes, hash }
+        self.result
+            .as_ref()
+            .map_or(0, |(bytes, parts)| bytes.len() + parts.iter().map(|it| it.len()).sum::<usize>())
     }
 }
 
 /// What became of a body.
 #[derive(Debug)]
 pub enum Outcome {
-    Done(Packed),
+    /// MessagePack, as `Engine::prepare` returns it.
+    Done(Bytes),
     Failed {
         error: Failure,
         retriable: bool,
@@ -119,10 +135,12 @@ pub struct Request {
     /// The id that the run is to have; a new one if `None`.
     pub id: Option<RunId>,
     /// MessagePack of an object.
-    pub input: Vec<u8>,
+    pub input: Bytes,
     pub priority: u8,
     pub timeout: Option<Micros>,
     pub correlation: Option<String>,
+    /// Why the run is to fail at once, if it is: something before it refused it.
+    pub refused: Option<Failure>,
 }
 
 /// A run that had not ended when the database was last used.

@@ -1,7 +1,6 @@
 //! The values of a run, which the kernel never sees: results of steps, items, inputs, variables;
 //! and bindings evaluated over them.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,24 +10,27 @@ use ferroflow_define::value::{self, Item, Segment};
 use ferroflow_engine::event::What;
 use ferroflow_engine::ids::Value;
 use ferroflow_engine::{Run, Step, StepState};
+use ferroflow_journal::Bytes;
 use rmp::encode::{write_array_len, write_map_len, write_sint, write_str};
 use rustc_hash::FxHashMap;
 
-/// MessagePack.
-pub(crate) type Bytes = Arc<[u8]>;
+use crate::out::Out;
 
 const NIL: &[u8] = &[0xc0];
 const SURE: &str = "memory takes what is written";
+
+fn nil() -> Bytes {
+    NIL.into()
+}
 
 /// The extension type of a value that its consumers share.
 const SHARED: i8 = 5;
 
 /// Marks a value as one that its consumers share.
-pub(crate) fn shared(bytes: Vec<u8>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len() + 6);
-    rmp::encode::write_ext_meta(&mut out, bytes.len() as u32, SHARED).expect(SURE);
-    out.extend(bytes);
-    out
+pub(crate) fn shared(bytes: &Bytes) -> Bytes {
+    let mut head = Vec::with_capacity(6);
+    rmp::encode::write_ext_meta(&mut head, bytes.len() as u32, SHARED).expect(SURE);
+    Bytes::gather(&[&head, bytes])
 }
 
 /// The value itself, for whoever looks into it.
@@ -88,8 +90,8 @@ impl Values {
     }
 
     /// The object of the run's inputs.
-    pub(crate) fn input(&self) -> &[u8] {
-        self.input.as_deref().unwrap_or(NIL)
+    pub(crate) fn input(&self) -> Bytes {
+        self.input.clone().unwrap_or_else(nil)
     }
 
     /// The object of the run's variables.
@@ -121,8 +123,8 @@ impl Values {
 
     fn bytes(&mut self, value: &Value) -> Bytes {
         match value {
-            Value::Inline(bytes) => bytes.clone(),
-            Value::Blob { hash, .. } => self.blobs.get(hash).cloned().unwrap_or_else(|| NIL.into()),
+            Value::Inline(bytes) => bytes.clone().into(),
+            Value::Blob { hash, .. } => self.blobs.get(hash).cloned().unwrap_or_else(nil),
         }
     }
 
@@ -190,34 +192,56 @@ impl Values {
     }
 
     /// What the whole run yields.
-    pub(crate) fn result(&self, run: &Run) -> Result<Vec<u8>, String> {
-        let mut out = Vec::new();
+    pub(crate) fn result(&self, run: &Run) -> Result<Out, String> {
+        let mut out = Out::default();
         self.of_block(run, 0, 0, &mut out)?;
         Ok(out)
     }
 
     /// Appends what a copy of a frame's block yields.
-    fn of_block(&self, run: &Run, frame: u32, copy: u32, out: &mut Vec<u8>) -> Result<(), String> {
+    fn of_block(&self, run: &Run, frame: u32, copy: u32, out: &mut Out) -> Result<(), String> {
         let (block, _) = run.frame(frame);
         View::new(self, run, frame, copy).write(&run.program.blocks[block as usize].result, out)
     }
 
     /// What a step yields, null if it did not complete. It may be too large to be put together.
-    pub(crate) fn of_step<'v>(&'v self, run: &Run, step: Step) -> Result<Cow<'v, [u8]>, String> {
-        if run.step(step) != Some(StepState::Completed) {
-            return Ok(Cow::Borrowed(NIL));
+    pub(crate) fn of_step(&self, run: &Run, step: Step) -> Result<Bytes, String> {
+        match self.kept(run, step) {
+            Some(bytes) => Ok(bytes.clone()),
+            None => {
+                let mut out = Out::default();
+                self.write_step(run, step, &mut out)?;
+                Ok(out.whole())
+            }
         }
-        if let Some(bytes) = self.recorded(step) {
-            return Ok(Cow::Borrowed(bytes));
+    }
+
+    /// What a step yields, if that need not be put together.
+    fn kept(&self, run: &Run, step: Step) -> Option<&Bytes> {
+        let completed = run.step(step) == Some(StepState::Completed);
+        let recorded = self.recorded(step).filter(|_| completed);
+        recorded.or_else(|| match run.node(step).kind {
+            Kind::Loop { .. } if completed => self.states.get(&step),
+            _ => None,
+        })
+    }
+
+    /// Appends what a step yields.
+    fn write_step(&self, run: &Run, step: Step, out: &mut Out) -> Result<(), String> {
+        if let Some(bytes) = self.kept(run, step) {
+            out.put(bytes, bytes);
+            return Ok(());
+        }
+        if run.step(step) != Some(StepState::Completed) {
+            out.bytes.extend_from_slice(NIL);
+            return Ok(());
         }
         let frames: Vec<_> = run.frames_of(step).collect();
-        let mut out = Vec::new();
         match &run.node(step).kind {
-            Kind::Loop { .. } => return Ok(Cow::Borrowed(self.states.get(&step).map_or(NIL, |it| it))),
             Kind::Each { .. } => {
                 let (frame, _, width, _) = frames.first().copied().unwrap_or((0, 0, 0, true));
-                write_array_len(&mut out, width).expect(SURE);
-                (0..width).try_for_each(|copy| self.of_block(run, frame, copy, &mut out))?;
+                write_array_len(&mut out.bytes, width).expect(SURE);
+                (0..width).try_for_each(|copy| self.of_block(run, frame, copy, out))?;
             }
             Kind::First { count, .. } => {
                 let done: Vec<u32> = frames
@@ -225,30 +249,30 @@ impl Values {
                     .filter(|&&(frame, _, _, ended)| ended && !run.frame_failed(frame))
                     .map(|&(frame, ..)| frame)
                     .collect();
-                if *count == 1 {
-                    if let Some(&frame) = done.first() {
-                        self.of_block(run, frame, 0, &mut out)?;
-                    }
+                if *count != 1 {
+                    write_array_len(&mut out.bytes, done.len() as u32).expect(SURE);
+                    done.iter().try_for_each(|&frame| self.of_block(run, frame, 0, out))?;
+                } else if let Some(&frame) = done.first() {
+                    self.of_block(run, frame, 0, out)?;
                 } else {
-                    write_array_len(&mut out, done.len() as u32).expect(SURE);
-                    done.iter().try_for_each(|&frame| self.of_block(run, frame, 0, &mut out))?;
+                    out.bytes.extend_from_slice(NIL);
                 }
             }
-            _ => {
-                if let Some(&(frame, ..)) = frames.last() {
-                    self.of_block(run, frame, 0, &mut out)?;
-                }
-            }
+            Kind::Loop { .. } => out.bytes.extend_from_slice(NIL),
+            _ => match frames.last() {
+                Some(&(frame, ..)) => self.of_block(run, frame, 0, out)?,
+                None => out.bytes.extend_from_slice(NIL),
+            },
         }
-        Ok(if out.is_empty() { Cow::Borrowed(NIL) } else { Cow::Owned(out) })
+        Ok(())
     }
 
     /// What the last iteration of a loop yields: its next state. `None` before the first.
-    pub(crate) fn body_result(&self, run: &Run, step: Step) -> Result<Option<Vec<u8>>, String> {
+    pub(crate) fn body_result(&self, run: &Run, step: Step) -> Result<Option<Bytes>, String> {
         let Some((frame, _)) = run.last_frame_of(step) else { return Ok(None) };
-        let mut out = Vec::new();
+        let mut out = Out::default();
         self.of_block(run, frame, 0, &mut out)?;
-        Ok(Some(out))
+        Ok(Some(out.whole()))
     }
 }
 
@@ -259,9 +283,9 @@ pub(crate) struct View<'v> {
     frame: u32,
     copy: u32,
     /// While a loop's condition is evaluated: the loop and its state. It counts as a level.
-    inside: Option<(Step, &'v [u8])>,
+    inside: Option<(Step, &'v Bytes)>,
     /// The step's own result, in `set`.
-    result: Option<&'v [u8]>,
+    result: Option<&'v Bytes>,
 }
 
 impl<'v> View<'v> {
@@ -274,17 +298,17 @@ impl<'v> View<'v> {
         Self::new(values, run, place.frame, place.copy)
     }
 
-    pub(crate) fn inside(self, step: Step, state: &'v [u8]) -> Self {
+    pub(crate) fn inside(self, step: Step, state: &'v Bytes) -> Self {
         Self { inside: Some((step, state)), ..self }
     }
 
-    pub(crate) fn with_result(self, result: &'v [u8]) -> Self {
+    pub(crate) fn with_result(self, result: &'v Bytes) -> Self {
         Self { result: Some(result), ..self }
     }
 
     /// Appends the value of a binding. Blocks within blocks can multiply a value, so that its size is
     /// looked at wherever it grows.
-    pub(crate) fn write(&self, bind: &Bind, out: &mut Vec<u8>) -> Result<(), String> {
+    pub(crate) fn write(&self, bind: &Bind, out: &mut Out) -> Result<(), String> {
         self.append(bind, out)?;
         let most = self.values.most;
         if out.len() > most {
@@ -296,39 +320,51 @@ impl<'v> View<'v> {
         Ok(())
     }
 
-    fn append(&self, bind: &Bind, out: &mut Vec<u8>) -> Result<(), String> {
+    fn append(&self, bind: &Bind, out: &mut Out) -> Result<(), String> {
         match bind {
-            Bind::Const(bytes) => out.extend_from_slice(bytes),
+            Bind::Const(bytes) => out.bytes.extend_from_slice(bytes),
+            Bind::Path { source: Source::Step { up, node }, segments, .. } if segments.is_empty() => {
+                match self.level(*up) {
+                    Some((frame, copy)) => {
+                        let step = self.run.sibling(frame, copy, *node);
+                        self.values.write_step(self.run, step, out)?;
+                    }
+                    None => out.bytes.extend_from_slice(NIL),
+                }
+            }
             Bind::Path { source, segments, expr } => {
-                let (bytes, segments) = match (source, segments.first()) {
+                let (found, segments) = match (source, segments.first()) {
                     (Source::Vars, Some(Segment::Key(name))) => {
                         let bytes = self.values.vars.get(name);
                         let bytes = bytes
                             .ok_or_else(|| format!("{:?}: no variable {name:?} is set", expr.source()))?;
-                        (Cow::Borrowed(&**bytes), &segments[1..])
+                        (Found::Kept(bytes, bytes), &segments[1..])
                     }
                     _ => (self.source(source)?, &segments[..]),
                 };
+                let (bytes, owner) = found.parts();
                 let root = || expr.source().split(['[', '.']).next().unwrap_or_default().to_owned();
                 if segments.is_empty() {
-                    out.extend_from_slice(&bytes);
+                    out.put(bytes, owner);
                 } else {
-                    let found = value::follow(&root(), inner(&bytes), segments)
+                    let found = value::follow(&root(), inner(bytes), segments)
                         .map_err(|error| format!("{:?}: {error}", expr.source()))?;
-                    out.extend_from_slice(found);
+                    out.put(found, owner);
                 }
             }
-            Bind::Cel { expr, sources } => out.extend(expr.evaluate(&Names { view: self, sources })?),
+            Bind::Cel { expr, sources } => {
+                out.bytes.extend_from_slice(&expr.evaluate(&Names { view: self, sources })?);
+            }
             Bind::List(items) => {
-                write_array_len(out, items.len() as u32).expect(SURE);
+                write_array_len(&mut out.bytes, items.len() as u32).expect(SURE);
                 for item in items {
                     self.write(item, out)?;
                 }
             }
             Bind::Map(items) => {
-                write_map_len(out, items.len() as u32).expect(SURE);
+                write_map_len(&mut out.bytes, items.len() as u32).expect(SURE);
                 for (key, item) in items {
-                    write_str(out, key).expect(SURE);
+                    write_str(&mut out.bytes, key).expect(SURE);
                     self.write(item, out)?;
                 }
             }
@@ -340,9 +376,9 @@ impl<'v> View<'v> {
         if let Bind::Cel { expr, sources } = bind {
             return expr.holds(&Names { view: self, sources });
         }
-        let mut out = Vec::new();
+        let mut out = Out::default();
         self.write(bind, &mut out)?;
-        match value::item(inner(&out), 0) {
+        match value::item(inner(&out.whole()), 0) {
             Ok((Item::Bool(truth), _)) => Ok(truth),
             Ok((other, _)) => Err(format!("a condition has to be bool, and this is {}", other.kind())),
             Err(error) => Err(error.to_string()),
@@ -364,38 +400,45 @@ impl<'v> View<'v> {
         Some(at)
     }
 
-    fn source(&self, source: &Source) -> Result<Cow<'v, [u8]>, String> {
-        let nil = Cow::Borrowed(NIL);
+    fn source(&self, source: &Source) -> Result<Found<'v>, String> {
+        let none = || Found::Made(nil());
         let (run, values) = (self.run, self.values);
         let owner = |up: u16| self.level(up).and_then(|(frame, _)| run.owner(frame));
         let number = |number: u32| {
             let mut out = Vec::new();
             write_sint(&mut out, i64::from(number)).expect(SURE);
-            Cow::Owned(out)
+            Found::Made(out.into())
         };
-        let stored = |bytes: Option<&'v Bytes>| bytes.map_or(Cow::Borrowed(NIL), |it| Cow::Borrowed(&**it));
+        let kept = |bytes: &'v Bytes| Found::Kept(bytes, bytes);
+        let stored = |bytes: Option<&'v Bytes>| bytes.map_or_else(none, kept);
         Ok(match *source {
             Source::Step { up, node } => match self.level(up) {
-                Some((frame, copy)) => values.of_step(run, run.sibling(frame, copy, node))?,
-                None => nil,
+                Some((frame, copy)) => {
+                    let step = run.sibling(frame, copy, node);
+                    match values.kept(run, step) {
+                        Some(bytes) => kept(bytes),
+                        None => Found::Made(values.of_step(run, step)?),
+                    }
+                }
+                None => none(),
             },
             Source::Input { up } => match owner(up) {
                 None => stored(values.input.as_ref()),
                 Some(owner) => stored(values.inputs.get(&owner)),
             },
             Source::Item { up } => {
-                let Some((frame, copy)) = self.level(up) else { return Ok(nil) };
+                let Some((frame, copy)) = self.level(up) else { return Ok(none()) };
                 let Some(items) = run.owner(frame).and_then(|owner| values.items.get(&owner)) else {
-                    return Ok(nil);
+                    return Ok(none());
                 };
                 match items.starts.get(copy as usize..copy as usize + 2) {
-                    Some(ends) => Cow::Borrowed(&items.bytes[ends[0] as usize..ends[1] as usize]),
-                    None => nil,
+                    Some(ends) => Found::Kept(&items.bytes[ends[0] as usize..ends[1] as usize], &items.bytes),
+                    None => none(),
                 }
             }
-            Source::Index { up } => self.level(up).map_or(nil, |(_, copy)| number(copy)),
+            Source::Index { up } => self.level(up).map_or_else(none, |(_, copy)| number(copy)),
             Source::State { up } => match (self.inside, self.level(up)) {
-                (Some((_, state)), None) => Cow::Borrowed(state),
+                (Some((_, state)), None) => kept(state),
                 _ => stored(owner(up).and_then(|owner| values.states.get(&owner))),
             },
             Source::Iteration { up } => match (self.inside, self.level(up)) {
@@ -403,11 +446,11 @@ impl<'v> View<'v> {
                     number(run.last_frame_of(step).map_or(0, |(_, count)| count as u32))
                 }
                 (_, Some((frame, _))) => number(run.frame(frame).1),
-                _ => nil,
+                _ => none(),
             },
             Source::Error { up } => {
                 let Some((step, error)) = self.level(up).and_then(|(frame, _)| run.handles(frame)) else {
-                    return Ok(nil);
+                    return Ok(none());
                 };
                 let mut out = Vec::new();
                 write_map_len(&mut out, 3).expect(SURE);
@@ -417,11 +460,27 @@ impl<'v> View<'v> {
                     write_str(&mut out, key).expect(SURE);
                     write_str(&mut out, text).expect(SURE);
                 }
-                Cow::Owned(out)
+                Found::Made(out.into())
             }
-            Source::Vars => Cow::Owned(values.variables()),
-            Source::Result => self.result.map_or(nil, Cow::Borrowed),
+            Source::Vars => Found::Made(values.variables().into()),
+            Source::Result => stored(self.result),
         })
+    }
+}
+
+/// Where a source's bytes are: kept by the run, as a part of what is kept, or made for whoever asked.
+enum Found<'v> {
+    Kept(&'v [u8], &'v Bytes),
+    Made(Bytes),
+}
+
+impl Found<'_> {
+    /// The bytes, and what they are a part of.
+    fn parts(&self) -> (&[u8], &Bytes) {
+        match self {
+            Found::Kept(part, whole) => (part, whole),
+            Found::Made(bytes) => (bytes, bytes),
+        }
     }
 }
 
@@ -432,7 +491,7 @@ struct Names<'a, 'v> {
 }
 
 impl Scope for Names<'_, '_> {
-    fn get(&self, reference: &Reference) -> Result<Option<Bytes>, String> {
+    fn get(&self, reference: &Reference) -> Result<Option<Arc<[u8]>>, String> {
         let Some((_, source)) = self.sources.iter().find(|(name, _)| name == reference) else {
             return Ok(None);
         };
@@ -441,11 +500,12 @@ impl Scope for Names<'_, '_> {
             _ => reference.member.as_deref(),
         };
         if let (Source::Vars, Some(name)) = (source, member) {
-            return Ok(self.view.values.vars.get(name).cloned());
+            return Ok(self.view.values.vars.get(name).map(Bytes::to_arc));
         }
-        let bytes = self.view.source(source)?;
-        let Some(member) = member else { return Ok(Some(inner(&bytes).into())) };
-        let entries = value::entries(inner(&bytes)).map_err(|error| error.to_string())?;
+        let found = self.view.source(source)?;
+        let (bytes, _) = found.parts();
+        let Some(member) = member else { return Ok(Some(inner(bytes).into())) };
+        let entries = value::entries(inner(bytes)).map_err(|error| error.to_string())?;
         let Some(entries) = entries else {
             return Err(format!("{} is no object, so it has no {member:?}", reference.root));
         };

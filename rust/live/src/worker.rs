@@ -1,14 +1,20 @@
 //! Workers: threads that hand in one outcome and take the next step, in one turn of the lock.
 
+use std::time::Instant;
+
+use ferroflow_engine::Micros;
 use parking_lot::MutexGuard;
 
 use crate::core::Core;
 use crate::engine::Engine;
+use crate::lanes::{LOOP, THREADS};
+use crate::taken::Taken;
 use crate::types::{Job, Outcome, Ticket};
 
 /// Runs bodies. The engine calls it without holding its lock.
 pub trait Executor {
-    fn run(&mut self, job: Job) -> Outcome;
+    /// Also says what the body has taken, where that is known.
+    fn run(&mut self, job: Job) -> (Outcome, Option<Taken>);
     /// Waits by calling `wait`; whatever the thread holds on to is let go meanwhile.
     fn idle(&mut self, wait: &mut (dyn FnMut() + Send));
     /// Attempts that were superseded while their asynchronous bodies run.
@@ -16,7 +22,7 @@ pub trait Executor {
 }
 
 impl Engine {
-    /// One thread that runs steps of lane 0 leaves `work` as soon as it has no body to run.
+    /// One thread of the first lane leaves `work` as soon as it has no body to run.
     pub fn retire(&self) {
         let mut core = self.core();
         core.surplus += 1;
@@ -28,28 +34,28 @@ impl Engine {
     /// An asynchronous body waits for a run: it doesn't count while it does.
     pub fn lend(&self) {
         let mut core = self.core();
-        core.lent += 1;
+        core.lanes.lend(LOOP);
         core.news += 1;
         drop(core);
-        self.shared.work[1].notify_all();
+        self.shared.work[usize::from(LOOP)].notify_all();
     }
 
     /// It goes on.
     pub fn take_back(&self) {
         let mut core = self.core();
-        core.lent = core.lent.saturating_sub(1);
+        core.lanes.take_back(LOOP);
     }
 
     /// Runs steps of a lane until the engine stops.
     pub fn work(&self, lane: u8, executor: &mut dyn Executor) {
-        let mut done: Option<(Ticket, Outcome)> = None;
+        let mut done: Option<(Ticket, Outcome, Option<Taken>)> = None;
         loop {
             let mut core = self.core();
             let news = core.news;
-            if let Some((ticket, outcome)) = done.take() {
-                core.finish(&ticket, outcome);
+            if let Some((ticket, outcome, taken)) = done.take() {
+                core.finish(&ticket, outcome, taken);
             }
-            if lane == 0 && core.surplus > 0 {
+            if lane == THREADS && core.surplus > 0 {
                 core.surplus -= 1;
                 drop(core);
                 // What this one handed in, and was woken for, is for the others now.
@@ -57,7 +63,7 @@ impl Engine {
                 return;
             }
             let job = core.next(lane);
-            let cancels = if lane == 1 { std::mem::take(&mut core.to_cancel) } else { Vec::new() };
+            let cancels = if lane == THREADS { Vec::new() } else { core.lanes.cancelled(lane) };
             let calls = (core.news > news || job.is_some()).then(|| core.calls());
             let gathered = core.gathered();
             let (seen, over) = (core.news, core.stopping || core.failed.is_some());
@@ -74,14 +80,14 @@ impl Engine {
             if !cancels.is_empty() {
                 executor.cancel(&cancels);
             }
-            let Some(job) = job else {
+            let Some(mut job) = job else {
                 if over {
                     return;
                 }
                 let shared = &self.shared;
                 executor.idle(&mut || {
                     let mut core = shared.core.lock();
-                    core.idle[lane as usize] += 1;
+                    core.lanes.idle(lane, true);
                     let work = &shared.work[lane as usize];
                     let nothing = |core: &Core| core.news == seen && !core.stopping && core.failed.is_none();
                     // Who waits for the end of a run gets it at once; else more may gather.
@@ -93,20 +99,24 @@ impl Engine {
                     while nothing(&core) {
                         work.wait(&mut core);
                     }
-                    core.idle[lane as usize] -= 1;
+                    core.lanes.idle(lane, false);
                 });
                 continue;
             };
             if gated {
+                let waits = Instant::now();
                 let mut go = false;
                 let shared = &self.shared;
                 executor.idle(&mut || go = shared.until_durable(job.gate));
                 if !go {
                     return;
                 }
+                job.ticket.begun = Instant::now();
+                job.ticket.queued += (job.ticket.begun - waits).as_micros() as Micros;
             }
             let ticket = job.ticket;
-            done = Some((ticket, executor.run(job)));
+            let (outcome, taken) = executor.run(job);
+            done = Some((ticket, outcome, taken));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ferroflow_define::Definition;
 use ferroflow_define::algebra::compile::Program;
-use ferroflow_journal::{Batch, Inbox, MemoryStore, Reader, Store, StoreError};
+use ferroflow_journal::{Batch, Bytes, Inbox, MemoryStore, Reader, Store, StoreError};
 use ferroflow_live::{Durability, Engine, EngineError, Settings};
 
 struct Crashing {
@@ -27,7 +27,7 @@ impl Store for Crashing {
         self.inner.inbox()
     }
 
-    fn put_blob(&mut self, hash: &[u8; 32], bytes: &[u8]) -> Result<(), StoreError> {
+    fn put_blob(&mut self, hash: &[u8; 32], bytes: &Bytes) -> Result<(), StoreError> {
         self.inner.put_blob(hash, bytes)
     }
 
@@ -49,7 +49,7 @@ fn a_commit_that_crashes_stops_the_engine() {
         node: "here".into(),
     };
     let store = Crashing { inner: MemoryStore::default(), commits: 0 };
-    let engine = Engine::open(Box::new(store), settings).unwrap();
+    let engine = Engine::open(Box::new(store), settings, None).unwrap();
     let register = |name: &str| {
         // {"name": name, "term": {"sleep": 1}}
         let mut object = b"\x82\xa4name".to_vec();

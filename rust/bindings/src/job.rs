@@ -1,0 +1,170 @@
+//! Attempts as Python sees them, and the workers that run their bodies.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use ferroflow_engine::Failure;
+use ferroflow_journal::store::INLINE;
+use ferroflow_live::{Executor, Outcome, THREADS, Taken, Ticket, Whose};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+
+use crate::engine::error;
+use crate::values::{Bytes, taken, whole};
+
+/// An attempt that runs, and how its body reports on it.
+#[pyclass(frozen, module = "ferroflow._core")]
+pub(crate) struct Job {
+    pub live: Arc<ferroflow_live::Engine>,
+    /// Without its arguments: Python has these.
+    pub job: ferroflow_live::Job,
+    /// What a process has taken that has run the body.
+    pub taken: OnceLock<Taken>,
+}
+
+#[pymethods]
+impl Job {
+    #[getter]
+    fn run(&self) -> String {
+        self.job.run.to_string()
+    }
+
+    #[getter]
+    fn step(&self) -> u32 {
+        self.job.ticket.step
+    }
+
+    #[getter]
+    fn token(&self) -> u64 {
+        self.job.ticket.token
+    }
+
+    #[getter]
+    fn task(&self) -> &str {
+        &self.job.task
+    }
+
+    #[getter]
+    fn attempt(&self) -> u16 {
+        self.job.attempt
+    }
+
+    /// The long values among the arguments, which have only their places there; None if there are none.
+    #[getter]
+    fn parts(&self) -> Option<Vec<Bytes>> {
+        let parts = &self.job.parts;
+        (!parts.is_empty()).then(|| parts.iter().cloned().map(Bytes::from).collect())
+    }
+
+    /// What surrounds the step, as MessagePack: its path and deadline, inputs, variables, results upstream.
+    fn surroundings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let found = py.detach(|| self.live.surroundings(&self.job.ticket));
+        found.map(|bytes| PyBytes::new(py, &bytes)).map_err(|failed| error(py, failed))
+    }
+
+    /// False if the attempt no longer counts.
+    fn progress(&self, py: Python<'_>, percent: f64, message: &str) -> bool {
+        py.detach(|| self.live.progress(&self.job.ticket, percent, message))
+    }
+
+    /// Shows that the body lives; false if the attempt no longer counts.
+    fn beat(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.live.beat(&self.job.ticket))
+    }
+
+    fn is_stopped(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.live.is_stopped(&self.job.ticket))
+    }
+
+    /// Reports a body that went on after `execute` returned: its result, or (code, message, details,
+    /// retriable).
+    fn finish(&self, py: Python<'_>, result: Bound<'_, PyAny>) {
+        let outcome = outcome(&self.live, &self.job.ticket, Ok(result));
+        py.detach(|| self.live.finish(&self.job.ticket, outcome));
+    }
+}
+
+/// A failure as Python says it: (code, message, details, retriable).
+pub(crate) type Failed = (String, String, String, bool);
+
+pub(crate) fn failure((code, message, details, _): Failed) -> Failure {
+    Failure { code: code.into(), message: message.into(), details: details.into() }
+}
+
+/// What became of a body, as the Python side says it: bytes, a failure, or None for a body that is under
+/// way.
+fn outcome(live: &ferroflow_live::Engine, ticket: &Ticket, returned: PyResult<Bound<'_, PyAny>>) -> Outcome {
+    let failed = |code: &str, message: String, details: String, retriable| {
+        let error = Failure { code: code.into(), message: message.into(), details: details.into() };
+        Outcome::Failed { error, retriable }
+    };
+    match returned {
+        Ok(value) => {
+            if let Ok(bytes) = taken(&value) {
+                // `msgspec.Raw` takes any bytes.
+                return match whole(&bytes) {
+                    Ok(()) if bytes.len() <= INLINE => Outcome::Done(live.prepare(ticket, bytes)),
+                    Ok(()) => Outcome::Done(value.py().detach(|| live.prepare(ticket, bytes))),
+                    Err(why) => {
+                        failed("UNSERIALISABLE_RESULT", format!("the result {why}"), String::new(), false)
+                    }
+                };
+            }
+            if value.is_none() {
+                return Outcome::Later;
+            }
+            match value.extract::<Failed>() {
+                Ok((code, message, details, retriable)) => failed(&code, message, details, retriable),
+                Err(error) => failed("INTERNAL", error.to_string(), String::new(), false),
+            }
+        }
+        Err(error) => failed("INTERNAL", error.to_string(), String::new(), false),
+    }
+}
+
+pub(crate) struct Worker<'py> {
+    pub py: Python<'py>,
+    pub live: Arc<ferroflow_live::Engine>,
+    pub lane: u8,
+    pub execute: Bound<'py, PyAny>,
+    pub cancel: Option<Bound<'py, PyAny>>,
+    /// Names of tasks as Python has them, so that none is made twice.
+    pub names: HashMap<Arc<str>, Bound<'py, PyString>>,
+}
+
+impl Executor for Worker<'_> {
+    fn run(&mut self, mut job: ferroflow_live::Job) -> (Outcome, Option<Taken>) {
+        let name = match self.names.get(&job.task) {
+            Some(name) => name,
+            None => self.names.entry(job.task.clone()).or_insert(PyString::new(self.py, &job.task)),
+        };
+        let arguments = PyBytes::new(self.py, &std::mem::take(&mut job.arguments));
+        let (live, ticket) = (&self.live, job.ticket);
+        let job = Bound::new(self.py, Job { live: live.clone(), job, taken: OnceLock::new() });
+        let job = match job {
+            Ok(job) => job,
+            Err(error) => return (outcome(live, &ticket, Err(error)), None),
+        };
+        if self.lane != THREADS {
+            let outcome = outcome(live, &ticket, self.execute.call1((&job, name, arguments)));
+            return (outcome, job.get().taken.get().copied());
+        }
+        let before = Taken::so_far(Whose::Thread);
+        let returned = self.execute.call1((job, name, arguments));
+        // The most memory that the whole process had says nothing of one thread.
+        let taken = Taken { memory: None, ..Taken::so_far(Whose::Thread).since(before) };
+        (outcome(live, &ticket, returned), Some(taken))
+    }
+
+    fn idle(&mut self, wait: &mut (dyn FnMut() + Send)) {
+        self.py.detach(wait);
+    }
+
+    fn cancel(&mut self, tokens: &[u64]) {
+        if let Some(cancel) = &self.cancel
+            && let Err(error) = cancel.call1((tokens.to_vec(),))
+        {
+            error.write_unraisable(self.py, None);
+        }
+    }
+}

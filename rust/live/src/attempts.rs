@@ -1,0 +1,177 @@
+//! Attempts: which step a worker takes next, and what becomes of its body.
+
+use std::time::Instant;
+
+use ferroflow_define::GRACE;
+use ferroflow_engine::event::Used;
+use ferroflow_engine::{Command, Failure, Micros};
+use ferroflow_journal::Bytes;
+
+use crate::core::{Calls, Core, now};
+use crate::evaluate::bind_arguments;
+use crate::out::Out;
+use crate::taken::Taken;
+use crate::types::{Job, Outcome, Ticket};
+use crate::values::{self, View};
+
+impl Core {
+    /// Takes the next attempt of a lane, preferring steps that need not wait for a commit.
+    pub(crate) fn next(&mut self, lane: u8) -> Option<Job> {
+        loop {
+            if self.stopping || self.failed.is_some() {
+                return None;
+            }
+            if self.lanes.is_full(lane) {
+                return None;
+            }
+            let runs = &self.runs;
+            let live = |entry: &ferroflow_engine::schedule::Entry| {
+                runs[entry.run as usize].as_ref().is_some_and(|live| live.run.startable(entry.step))
+            };
+            let durable = self.durable;
+            let (entry, class) = match self.schedule.take(lane, durable, false, live) {
+                Some(found) => found,
+                None => self.schedule.take(lane, durable, true, live)?,
+            };
+            let Some(token) = self.tokens.next() else {
+                self.schedule.release(class);
+                self.failed = Some("no more fencing tokens: open the engine again".to_owned());
+                return None;
+            };
+            let ticket = Ticket {
+                run: entry.run,
+                step: entry.step,
+                token,
+                class,
+                queued: now() - entry.since,
+                begun: Instant::now(),
+                share: false,
+            };
+            let wary =
+                self.runs[entry.run as usize].as_ref().is_some_and(|live| live.run.is_wary(entry.step));
+            if self.handle(entry.run, Command::Lease { step: entry.step, token }).is_err() {
+                self.schedule.release(class);
+                continue;
+            }
+            self.lanes.begin(token, lane, entry.run, entry.step);
+            let gate = if wary { self.batch } else { entry.gate };
+            let live = self.runs[entry.run as usize].as_ref().expect("it was live above");
+            let task = live.run.task(entry.step).expect("only tasks are offered");
+            let ticket = Ticket { share: task.options.share, ..ticket };
+            let view = View::of(&live.values, &live.run, entry.step);
+            let mut arguments = Out::with_capacity(64);
+            let bound = bind_arguments(&view, &task.args, &task.kwargs, &mut arguments);
+            let (arguments, parts) = arguments.apart();
+            let job = Job {
+                ticket,
+                run: live.run.id,
+                task: live.run.program.tasks[task.task as usize].clone(),
+                arguments,
+                parts,
+                attempt: live.run.attempts_of(entry.step),
+                limits: task.options.limits,
+                grace: task.options.grace.unwrap_or(GRACE),
+                gate,
+            };
+            match bound {
+                Ok(()) => return Some(job),
+                Err(message) => {
+                    let error = Failure::new("EXPRESSION_FAILED", message);
+                    self.finish(&ticket, Outcome::Failed { error, retriable: false }, None);
+                }
+            }
+        }
+    }
+
+    /// Records the outcome of an attempt; that of a superseded one is dropped.
+    pub(crate) fn finish(&mut self, ticket: &Ticket, outcome: Outcome, taken: Option<Taken>) {
+        if matches!(outcome, Outcome::Later) {
+            return;
+        }
+        let Some(release) = self.lanes.end(ticket.token) else { return };
+        self.schedule.release(ticket.class);
+        self.news += 1;
+        let Ticket { run: index, step, token, queued, begun, .. } = *ticket;
+        let Taken { cpu, memory, read, written } = taken.unwrap_or_default();
+        let used = Used { wall: begun.elapsed().as_micros() as Micros, queued, cpu, memory, read, written };
+        let command = match outcome {
+            Outcome::Later => return,
+            Outcome::Failed { .. } if self.abandoned => return,
+            Outcome::Failed { error, retriable } => {
+                Command::Fail { step, token, error, retriable, used: Some(used) }
+            }
+            Outcome::Done(bytes) => self.completion(ticket, bytes, used),
+        };
+        // Only an attempt that no longer counts is refused; its run may have ended and gone.
+        let there = self.runs.get(index as usize).is_some_and(Option::is_some);
+        if !there || self.handle(index, command).is_err() {
+            self.refused += 1;
+            let _ = self.handle(index, Command::Used { step, token, used });
+        }
+        if release {
+            // It became ready while its process was being ended.
+            let _ = self.change(index, |live, _| {
+                live.run.out.offers.extend(live.run.startable(step).then_some(step));
+                Ok(())
+            });
+        }
+    }
+
+    fn completion(&mut self, ticket: &Ticket, bytes: Bytes, used: Used) -> Command {
+        let Ticket { run: index, step, token, share, .. } = *ticket;
+        let fail = |code: &str, message: String| Command::Fail {
+            step,
+            token,
+            error: Failure::new(code, message),
+            retriable: false,
+            used: Some(used),
+        };
+        let inner = share.then(|| bytes.slice_of(values::inner(&bytes)));
+        let result = inner.as_ref().unwrap_or(&bytes);
+        if result.len() > self.settings.max_value {
+            let message = format!(
+                "the result has {} bytes and {} are allowed; store it in a file and return its path",
+                result.len(),
+                self.settings.max_value
+            );
+            return fail("RESULT_TOO_LARGE", message);
+        }
+        let mut found = Vec::new();
+        if let Some(Some(live)) = self.runs.get_mut(index as usize)
+            && let Some(task) = live.run.task(step)
+        {
+            for (name, bind) in &task.set {
+                let mut out = Out::default();
+                let view = View::of(&live.values, &live.run, step).with_result(result);
+                if let Err(message) = view.write(bind, &mut out) {
+                    return fail("EXPRESSION_FAILED", message);
+                }
+                found.push((name.clone(), out.whole()));
+            }
+        }
+        let set = found.into_iter().map(|(name, out)| (name, self.value(index, out))).collect();
+        Command::Complete { step, token, value: self.value(index, bytes), set, used: Some(used) }
+    }
+
+    /// Tells all bodies to stop, as the engine won't wait for them.
+    pub(crate) fn abandon(&mut self) {
+        self.abandoned = true;
+        self.lanes.stop_all();
+    }
+
+    /// Who has something to do now and waits to be told; each is told once.
+    pub(crate) fn calls(&mut self) -> Calls {
+        let wanted = |lane: usize| self.lanes.wanted(lane as u8, self.schedule.waiting(lane as u8));
+        Calls { workers: std::array::from_fn(wanted), timer: self.timer_moved() }
+    }
+
+    /// Whether something is due before the timer thread looks again, and nobody told it yet.
+    fn timer_moved(&mut self) -> bool {
+        let next = self.timers.first().map(|&(at, _)| at);
+        let moved = next.is_some_and(|next| self.timer_set.is_none_or(|set| next < set));
+        if moved {
+            self.timer_set = next;
+        }
+        moved
+    }
+}
