@@ -144,6 +144,38 @@ def test_options_are_written_in_standard_units() -> None:
             load.options(timeout=late).term("x")
 
 
+def test_signs_of_life_and_limits_are_checked_where_they_are_given() -> None:
+    given = load.options(heartbeat="30s", limits={"memory": "1GB", "cpu": "30s"}, grace=0.5)
+    found = given.term("x").to_dict()["options"]
+    assert found == {
+        "heartbeat": "30000000us",
+        "limits": {"memory": 10**9, "cpu": "30000000us"},
+        "grace": "500000us",
+    }
+    definition = {"name": "w", "term": given.term("x").to_dict()}
+    validator = jsonschema.Draft202012Validator(ff.schema())
+    validator.validate(definition)
+    assert ff.load(definition).normal_form["term"]["options"] == found
+    for wrong in ({"heartbeat": [1]}, {"limits": {"gpu": 1}}, {"limits": 5}, {"grace": "5x"}):
+        assert not validator.is_valid({"name": "w", "term": {"task": "a", "options": wrong}}), wrong
+    # What is None is not said.
+    nothing = load.options(heartbeat=None, limits={"memory": None, "cpu": None}, grace=None)  # type: ignore[arg-type,typeddict-item]
+    assert "options" not in nothing.term("x").to_dict()
+    assert "options" not in load.options(limits=None).term("x").to_dict()  # type: ignore[arg-type]
+    for options, error, said in (
+        ({"heartbeat": -1}, ValueError, "not a duration"),
+        ({"heartbeat": "30"}, ValueError, "without a unit"),
+        ({"grace": "soon"}, ValueError, "does not start with a number"),
+        ({"limits": {"memory": -1}}, ValueError, "is no size"),
+        ({"limits": {"memory": "1 XB"}}, ValueError, "unknown unit"),
+        ({"limits": {"cpu": -1}}, ValueError, "not a duration"),
+        ({"limits": {"gpu": 1}}, TypeError, "give a dict of memory and cpu"),
+        ({"limits": "1GB"}, TypeError, "give a dict of memory and cpu"),
+    ):
+        with pytest.raises(error, match=said):
+            load.options(**options)
+
+
 def test_definitions_obey_the_schema() -> None:
     @ff.workflow
     def flow(items: list, n: int = 2) -> Any:  # type: ignore[type-arg]

@@ -1,6 +1,8 @@
 """Defining workflows: tasks, traced functions, operators and builders, JSON and YAML."""
 
 from ferroflow.define import library
+from ferroflow.define.command import Command, CommandTask, command
+from ferroflow.define.environment import Environment, Launch
 from ferroflow.define.load import load, schema
 from ferroflow.define.refs import Expr, Ref
 from ferroflow.define.task import Priority, Retry, Task, task
@@ -22,7 +24,11 @@ from ferroflow.define.trace import Term, expr, var
 from ferroflow.define.workflow import Workflow, workflow
 
 __all__ = [
+    "Command",
+    "CommandTask",
+    "Environment",
     "Expr",
+    "Launch",
     "Priority",
     "Ref",
     "Retry",
@@ -30,6 +36,7 @@ __all__ = [
     "Term",
     "Workflow",
     "choose",
+    "command",
     "each",
     "expr",
     "first",

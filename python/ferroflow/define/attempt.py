@@ -10,6 +10,6 @@ if TYPE_CHECKING:
     from ferroflow import _core
 
 # The attempt, its arguments, and how to decode them. Only who asks for more pays for it.
-attempt: ContextVar[tuple[_core.Job, bytes, Callable[[bytes], Any]] | None] = ContextVar(
+attempt: ContextVar[tuple[_core.Job | _core.Call, bytes, Callable[[bytes], Any]] | None] = ContextVar(
     "ferroflow_attempt", default=None
 )

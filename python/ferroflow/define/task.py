@@ -9,6 +9,7 @@ from functools import update_wrapper
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
 from ferroflow.define import registry
+from ferroflow.define.environment import Environment
 from ferroflow.define.refs import Ref
 from ferroflow.define.trace import Term, binding, check, emit, tracing
 from ferroflow.define.units import Duration, size, written
@@ -61,11 +62,21 @@ class Retry:
         return {name: value for name, value in fields.items() if value is not None}
 
 
+class Limits(TypedDict, total=False):
+    """What a body in a process of its own may use; see `task`."""
+
+    memory: int | str
+    cpu: Duration
+
+
 class Options(TypedDict, total=False):
     """How a step is run; see `task`."""
 
     retry: int | Retry
     timeout: Duration
+    heartbeat: Duration
+    limits: Limits
+    grace: Duration
     priority: Priority
     critical: bool
     on_upstream_failure: Literal["skip", "run"]
@@ -95,6 +106,11 @@ class Task(Generic[P, R]):
         The undecorated function.
     name : str
     is_async : bool
+    executor : str
+        Where it runs: "thread", "loop" (what is asynchronous), "process", "command", or the name of an
+        executor of the user's.
+    environment : Environment
+        What surrounds it, if that is a process of its own.
 
     Examples
     --------
@@ -107,12 +123,30 @@ class Task(Generic[P, R]):
     """
 
     def __init__(
-        self, fn: Callable[..., Any], name: str, options: StepOptions, *, pickle: bool = False
+        self,
+        fn: Callable[..., Any],
+        name: str,
+        options: StepOptions,
+        *,
+        pickle: bool = False,
+        executor: str | None = None,
+        environment: Environment | None = None,
     ) -> None:
         self.fn = fn
         self.pickles = pickle
         self.name = name
         self.is_async = inspect.iscoroutinefunction(fn)
+        self.executor = executor or ("loop" if self.is_async else "thread")
+        self.environment = environment or Environment()
+        if self.is_async != (self.executor == "loop"):
+            raise TypeError(
+                f"task {name!r}: what is asynchronous runs on the event loop, and nothing else does; "
+                f"it can't have executor={executor!r}"
+            )
+        if environment is not None and self.executor in ("thread", "loop"):
+            raise TypeError(
+                f"task {name!r}: an environment is that of a process of its own; add executor='process'"
+            )
         self._options = options
         # Named mistakes are found here, not when the first workflow is compiled.
         _written(options)
@@ -167,6 +201,29 @@ class Task(Generic[P, R]):
         _written(changed._options)
         return changed
 
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema (draft 2020-12) of the task's parameters.
+
+        It says what `with` of a definition may have: those without a default are required, and there
+        are no others. A type that JSON Schema has no words for may be anything.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> @ff.task
+        ... def rounded(n: float, digits: int = 2) -> float:
+        ...     "Round a number."
+        ...     return round(n, digits)
+        >>> rounded.schema()  # doctest: +NORMALIZE_WHITESPACE
+        {'$schema': 'https://json-schema.org/draft/2020-12/schema', 'title': 'rounded',
+         'description': 'Round a number.', 'type': 'object',
+         'properties': {'n': {'type': 'number'}, 'digits': {'type': 'integer', 'default': 2}},
+         'required': ['n'], 'additionalProperties': False}
+        """
+        from ferroflow.define.parameters import schema
+
+        return schema(self.fn, self.name)
+
     def _activity(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         try:
             inspect.signature(self.fn).bind(*args, **kwargs)
@@ -209,8 +266,11 @@ def _written(options: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(retry, (int, Retry)):
             raise TypeError(f"retry={retry!r}: give a number of retries, or ff.Retry(...)")
         fields["retry"] = Retry(retry).to_dict() if isinstance(retry, int) else retry.to_dict()
-    if options.get("timeout") is not None:
-        fields["timeout"] = written(options["timeout"])
+    for name in ("timeout", "heartbeat", "grace"):
+        if options.get(name) is not None:
+            fields[name] = written(options[name])
+    if limits := _limits(options.get("limits")):
+        fields["limits"] = limits
     for name in ("priority", "critical", "on_upstream_failure", "pure", "idempotent", "share"):
         if name in options:
             fields[name] = options[name]
@@ -231,6 +291,19 @@ def _written(options: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
+def _limits(limits: Any) -> dict[str, Any]:
+    if limits is None:
+        return {}
+    if not isinstance(limits, Mapping) or not {*limits} <= {*Limits.__annotations__}:
+        raise TypeError(f"limits={limits!r}: give a dict of memory and cpu")
+    fields: dict[str, Any] = {}
+    if limits.get("memory") is not None:
+        fields["memory"] = size(limits["memory"])
+    if limits.get("cpu") is not None:
+        fields["cpu"] = written(limits["cpu"])
+    return fields
+
+
 class _Decorator(Protocol):
     @overload
     def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
@@ -243,13 +316,22 @@ def task(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
 @overload
 def task(fn: Callable[P, R], /) -> Task[P, R]: ...
 @overload
-def task(*, name: str | None = None, pickle: bool = False, **options: Unpack[Options]) -> _Decorator: ...
+def task(
+    *,
+    name: str | None = None,
+    pickle: bool = False,
+    executor: str | None = None,
+    environment: Environment | None = None,
+    **options: Unpack[Options],
+) -> _Decorator: ...
 def task(
     fn: Callable[P, Any] | None = None,
     /,
     *,
     name: str | None = None,
     pickle: bool = False,
+    executor: str | None = None,
+    environment: Environment | None = None,
     **options: Unpack[Options],
 ) -> Any:
     """Make a function a task.
@@ -266,10 +348,27 @@ def task(
     pickle
         True: the result is recorded as a pickle, whatever it is. Pickles are signed with a key
         beside the database, and only those whose signature is right are read.
+    executor
+        Where it runs. "thread": in one of the engine's worker threads, the default. "process": in a
+        process of its own, for what computes in Python, crashes, or has to be held to limits; the
+        function must be one that another process can import. Else the name of an executor that the
+        engine was given, or that an installed package brings.
+    environment
+        Of the process: interpreter, packages, variables, directory.
     retry
         Retries after a failure: a number or a `Retry`.
     timeout
         An attempt may take no longer: seconds, timedelta or "5m".
+    heartbeat
+        An attempt that shows no sign of life for so long is timed out, with the code
+        `HEARTBEAT_TIMEOUT`. Signs are `ff.current().heartbeat()` and `progress(...)`: give one at least
+        every half of that time.
+    limits
+        What a body in a process of its own may use: `{"memory": "1GB", "cpu": "30s"}`, where `cpu` is time
+        of processors. Other bodies can't be held to limits.
+    grace
+        How long a body in a process of its own may take to end once it is told to (SIGTERM), before it is
+        ended (SIGKILL); 5 s if nothing is said.
     priority
         "critical", "high", "normal", "low" or "background".
     critical
@@ -298,7 +397,14 @@ def task(
         called = name or getattr(fn, "__name__", None)
         if called is None:
             raise TypeError(f"{fn!r} has no name of its own: give it one with @ff.task(name=...)")
-        made: Task[P, Any] = Task(fn, called, cast(StepOptions, options), pickle=pickle)
+        made: Task[P, Any] = Task(
+            fn,
+            called,
+            cast(StepOptions, options),
+            pickle=pickle,
+            executor=executor,
+            environment=environment,
+        )
         registry.add(made)
         return made
 

@@ -1,11 +1,12 @@
-"""System tasks: what definitions in JSON can use without a function of the user's."""
+"""System tasks that wait, decide and compute."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from ferroflow import _core
 from ferroflow.define.attempt import attempt
@@ -20,7 +21,10 @@ _REPORT = 0.2
 
 
 @task(cpu=0.1, memory="5MB", resources={"disk": "1MB"})
-async def delay(delay_ms: int | None = None, delay: float | str | None = None) -> Result:
+async def delay(
+    delay_ms: Annotated[int, Meta(ge=0)] | None = None,
+    delay: Annotated[float, Meta(ge=0)] | str | None = None,
+) -> Result:
     """Wait: {"delayed_ms": number, "completed_at": text}. It holds its place meanwhile.
 
     `delay_ms` goes before `delay`, which is seconds or a text such as "1m30s". For long pauses
@@ -64,8 +68,11 @@ def condition(condition: str, data: Any) -> Result:
     return {"result": found}
 
 
-@task(pure=True)
-def compute(operation: str, values: list[Any]) -> Result:
+@task(pure=True, cpu=0.2, memory="20MB", resources={"disk": "5MB"})
+def compute(
+    operation: Annotated[str, Meta(extra_json_schema={"enum": ["sum", "avg", "max", "min"]})],
+    values: Annotated[list[Any], Meta(extra_json_schema={"items": {"type": "number"}})],
+) -> Result:
     """Compute `sum`, `avg`, `max` or `min` of numbers: {"result": number}.
 
     The average of nothing is 0.0 and its sum 0; it has no largest and no smallest.
@@ -87,9 +94,9 @@ def compute(operation: str, values: list[Any]) -> Result:
     raise Fail("UNSUPPORTED_OPERATION", f"{operation!r} is not one of sum, avg, max, min")
 
 
-@task(pure=True)
+@task(pure=True, cpu=0.2, memory="20MB", resources={"disk": "5MB"})
 def data_process(
-    operation: str,
+    operation: Annotated[str, Meta(extra_json_schema={"enum": ["transform", "filter", "merge"]})],
     data: Any = None,
     merge_with: Any = None,
     condition_field: str | None = None,
