@@ -25,6 +25,7 @@
     │   ├── CorruptDatabase      bytes in it were changed
     │   ├── MissingTail          its end is missing
     │   └── DatabaseInUse        another engine has it open
+    ├── ResourceExceeded         a task used more than it may
     └── Fail                     raised by a task: this step failed, with a code
     Cancelled (BaseException)    raised in a task whose attempt no longer counts
 """
@@ -190,6 +191,10 @@ class MissingTail(StorageError):
 
 class DatabaseInUse(StorageError):
     """Another engine has the database open."""
+
+
+class ResourceExceeded(FerroflowError):
+    """Raised in a task that uses more memory or processor time than its limits allow."""
 
 
 class Fail(FerroflowError):

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,90 @@ def test_a_body_can_ask_how_much_time_it_has(engine: ff.Engine) -> None:
         return hurry()
 
     assert 3590 < engine.run(flow) <= 3600
+
+
+def test_a_body_that_shows_signs_of_life_is_left_alone_and_one_that_does_not_is_tried_again(
+    engine: ff.Engine,
+) -> None:
+    again, told = threading.Event(), threading.Event()
+
+    @ff.task(name="x.alive", heartbeat="2s")
+    def alive(how: str) -> str:
+        # It takes longer than its heartbeat.
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            if how == "heartbeat":
+                ff.current().heartbeat()
+            else:
+                ff.current().progress(50)
+            time.sleep(0.02)
+        return how
+
+    @ff.task(name="x.hangs", heartbeat="100ms", retry=ff.Retry(50, delay=0))
+    def hangs() -> str:
+        if ff.current().attempt == 1:
+            again.wait(30)
+            try:
+                ff.current().heartbeat()
+            except ff.Cancelled:
+                told.set()
+            return "too late"
+        again.set()
+        return "again"
+
+    @ff.workflow
+    def flow() -> Any:
+        return [alive("heartbeat"), alive("progress"), hangs()]
+
+    handle = engine.start(flow)
+    assert handle.result(30) == ["heartbeat", "progress", "again"]
+    assert told.wait(30)
+    steps = handle.steps()
+    assert (steps[0].attempts, steps[1].attempts) == (1, 1)
+    of = [[event for event in handle.events() if event.get("step") == number] for number in range(3)]
+    beats = [event["at"] for event in of[0] if event["kind"] == "StepBeat"]
+    assert len(beats) >= 2
+    assert all(after - before >= 500_000 for before, after in pairwise(beats)), "at most four a period"
+    assert steps[0].updated == beats[-1]
+    assert "StepBeat" not in {event["kind"] for event in of[1]}
+    first = next(event for event in of[2] if event["kind"] == "StepRetrying")
+    assert first["error"]["code"] == "HEARTBEAT_TIMEOUT"
+    assert first["error"]["message"] == "the attempt showed no sign of life for 0.1 s"
+    assert first["used"] is None
+
+
+def test_a_body_without_a_heartbeat_may_beat_too_and_nothing_is_recorded(engine: ff.Engine) -> None:
+    @ff.task(name="x.beats")
+    async def beats() -> int:
+        for _ in range(5):
+            ff.current().heartbeat()
+        return 5
+
+    @ff.workflow
+    def flow() -> Any:
+        return beats()
+
+    handle = engine.start(flow)
+    assert handle.result(30) == 5
+    assert "StepBeat" not in {event["kind"] for event in handle.events()}
+
+
+def test_the_last_attempt_without_a_sign_of_life_times_the_step_out(engine: ff.Engine) -> None:
+    @ff.task(name="x.silent", heartbeat="20ms")
+    def silent() -> None:
+        while not ff.current().cancelled():
+            time.sleep(0.002)
+
+    @ff.workflow
+    def flow() -> Any:
+        return silent()
+
+    handle = engine.start(flow)
+    with pytest.raises(ff.RunFailed) as it:
+        handle.result(30)
+    assert it.value.code == "HEARTBEAT_TIMEOUT"
+    (step,) = handle.steps()
+    assert (step.state, step.used) == ("timed_out", None)
 
 
 @pytest.mark.req("P8.51", "P8.53", "P8.54")

@@ -1,15 +1,18 @@
 """An engine starts and stops layer by layer, and leaves nothing behind."""
 
+import asyncio
 import contextlib
 import threading
 import time
 from collections import Counter
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ferroflow as ff
+from ferroflow.engine import loop
 
 
 @ff.workflow
@@ -54,3 +57,30 @@ def test_an_engine_that_is_closed_or_could_not_open_leaves_nothing_behind(tmp_pa
         engine.handle(run).signal("go", "on")
         assert engine.handle(run).result(5) == "on"
     assert gone(before)
+
+
+def test_what_asynchronous_tasks_leave_open_is_closed_with_the_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "_CLOSING", 0.2)
+    kept: list[AsyncGenerator[int]] = []
+    closed: list[float] = []
+
+    async def numbers(seconds: float) -> AsyncGenerator[int]:
+        try:
+            yield 1
+        finally:
+            await asyncio.sleep(seconds)
+            closed.append(seconds)
+
+    @ff.task(name="l.begin")
+    async def begin(seconds: float) -> int:
+        kept.append(numbers(seconds))
+        return await anext(kept[-1])
+
+    with ff.Engine() as engine:
+        for seconds in (0, 3600):
+            assert engine.run(ff.Workflow.from_term("w", begin.term(seconds))) == 1
+        assert closed == []
+    # One that takes for ever keeps nobody waiting.
+    assert closed == [0]

@@ -159,6 +159,7 @@ def list_(**options: Any) -> None:
 
 @main.command()
 @click.argument("run")
+@click.argument("step", required=False)
 @click.option("--values", is_flag=True, help="Inputs, results and variables too.")
 @click.option("--steps", type=click.IntRange(0), default=200, show_default=True, help="Steps to print.")
 @click.option("--events", is_flag=True, help="The events too.")
@@ -167,7 +168,10 @@ def list_(**options: Any) -> None:
 @database
 @as_json
 def show(**options: Any) -> None:
-    """Show a run: its steps, times and errors."""
+    """Show a run: its steps, times and errors.
+
+    With STEP, the path of a step, only that one: its attempts, what they took, the whole error.
+    """
     from ferroflow.cli import looking
 
     looking.show(**options)

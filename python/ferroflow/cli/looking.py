@@ -18,18 +18,19 @@ from ferroflow.cli.finding import clock, find
 from ferroflow.cli.tree import tree
 from ferroflow.engine import records
 
-_COLOURS = {
+COLOURS = {
     "completed": "green", "running": "cyan", "waiting": "yellow", "paused": "yellow",
     "failed": "red", "timed_out": "red", "compensation_failed": "red", "cancelled": "magenta",
 }  # fmt: skip
 
 
-WORDS = ("error", "error or progress")
+WORDS = ("error", "error or progress", "used")
 """Columns that may be as long as they like."""
 
 
-def _seconds(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds:.3f} s"
+def seconds(time: float | None) -> str:
+    """Return seconds as text; nothing for None."""
+    return "" if time is None else f"{time:.3f} s"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -46,7 +47,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             # Ids and times are of use only as a whole; a long message goes on below.
             drawn.add_column(column, no_wrap=column not in WORDS, overflow="fold")
         for row in rows:
-            drawn.add_row(*(Text(cell, style=_COLOURS.get(cell.partition(" ")[0], "")) for cell in row))
+            drawn.add_row(*(Text(cell, style=COLOURS.get(cell.partition(" ")[0], "")) for cell in row))
         Console().print(drawn)
         return
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
@@ -90,7 +91,7 @@ def list_runs(
                     f"{run.workflow} {run.version}",
                     run.state + (" (degraded)" if run.degraded else ""),
                     clock(run.created),
-                    _seconds(run.seconds),
+                    seconds(run.seconds),
                     " ".join((run.error or "").split())[:60],
                 )
                 for name, run in zip(ids, found, strict=True)
@@ -112,6 +113,7 @@ def _abbreviated(ids: Sequence[str]) -> list[str]:
 def show(
     *,
     run: str,
+    step: str | None,
     values: bool,
     steps: int,
     events: bool,
@@ -120,17 +122,22 @@ def show(
     db: Path,
     as_json: bool,
 ) -> None:
-    """Print a run with its steps."""
+    """Print a run with its steps, or one of these."""
     reader = _core.Reader(db)
     found = find(reader, run, db).id
     # Events first: the view then has all of them, even while the run goes on.
-    log = records.events(reader.events(found)) if events or gantt else []
+    log = records.events(reader.events(found)) if events or gantt or step is not None else []
     view = records.run_view(reader.inspect(found, values))
     if gantt is not None:
         from ferroflow.cli.picturing import gantt as chart
         from ferroflow.cli.picturing import write
 
         write(gantt, chart(view, log))
+    if step is not None:
+        from ferroflow.cli import stepping
+
+        stepping.show(view, step, log, values=values, events=events, limit=limit, as_json=as_json)
+        return
     log = log if limit is None else log[-limit:]
     if as_json:
         say({**msgspec.to_builtins(view), "events": log} if events else view)
@@ -138,22 +145,24 @@ def show(
     _head(view, values=values)
     _steps(view, steps)
     if events:
-        _events(log)
+        print_events(log)
+
+
+def line(name: str, text: object) -> None:
+    """Print a name and what it stands for; more lines of that go below its first."""
+    click.echo(f"{name:<12} {str(text).replace(chr(10), chr(10) + ' ' * 13)}")
 
 
 def _head(view: records.RunView, *, values: bool) -> None:
-    def line(name: str, text: object) -> None:
-        click.echo(f"{name:<12} {str(text).replace(chr(10), chr(10) + ' ' * 13)}")
-
     line("run", view.id)
     line("workflow", f"{view.workflow} {view.version}")
-    state = click.style(view.state, fg=_COLOURS.get(view.state))
+    state = click.style(view.state, fg=COLOURS.get(view.state))
     line("state", state + (" (degraded)" if view.degraded else ""))
     if view.correlation is not None:
         line("correlation", view.correlation)
     line("created", clock(view.created))
     if view.seconds is not None:
-        line("took", _seconds(view.seconds))
+        line("took", seconds(view.seconds))
     if view.recoveries:
         line("taken up", "once again" if view.recoveries == 1 else f"{view.recoveries} times again")
     if view.reason is not None:
@@ -186,7 +195,7 @@ def _steps(view: records.RunView, most: int) -> None:
                 "" if name.rpartition(" ")[2].lstrip("$") == what else what,
                 step.state,
                 "" if begun is None else f"+{begun:.3f} s",
-                _seconds(step.seconds),
+                seconds(step.seconds),
                 "" if step.attempts < 2 else str(step.attempts),
                 _detail(step),
             )
@@ -207,7 +216,8 @@ def _detail(step: records.StepView) -> str:
     return f"{told}, {' '.join(step.message.split())[:80]}" if step.message else told
 
 
-def _events(log: list[dict[str, Any]]) -> None:
+def print_events(log: Sequence[dict[str, Any]]) -> None:
+    """Print events, a line each."""
     click.echo()
     if log and log[0]["sequence"] > 1:
         click.echo(f"… {log[0]['sequence'] - 1} earlier events")

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
-import threading
-import traceback
 import types
 import typing
 from collections import abc
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +16,16 @@ import msgspec
 
 from ferroflow.define import models
 from ferroflow.define.attempt import attempt
-from ferroflow.engine.blocking import LOOP
-from ferroflow.errors import Cancelled, Fail, InvalidInput
+from ferroflow.engine.context import Context
+from ferroflow.engine.middleware import Middleware, StepHooks
+from ferroflow.engine.outcomes import Outcome, failure
+from ferroflow.engine.values import Long
 
 if TYPE_CHECKING:
-    import asyncio
-
     from ferroflow import _core
     from ferroflow.define import Task
+    from ferroflow.engine.staff import Execute
     from ferroflow.engine.values import Codec
-
-Failed = tuple[str, str, str, bool]
 
 # What is looked into for what it holds; a tuple or a set is not what MessagePack carries in any case.
 _HOLDERS = {list, dict, typing.Union, types.UnionType, abc.Sequence, abc.Mapping}
@@ -95,35 +92,6 @@ def _converting(function: Callable[..., Any], hints: dict[str, Any]) -> Callable
     return call
 
 
-def _text(what: object, most: int) -> str:
-    """Return a text as it can be recorded, whatever an exception does when it is asked for one."""
-    try:
-        text = str(what)
-    except BaseException as error:
-        text = f"<its text can't be made: {type(error).__name__}>"
-    if len(text) > most:
-        text = f"{text[: most // 2]} … {text[-(most // 2) :]}"
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def failure(error: BaseException) -> Failed:
-    """Return (code, message, details, retriable) of what a body raised."""
-    details = _text("".join(traceback.format_exception(error)), 100_000)
-    if isinstance(error, Fail):
-        return _text(error.code, 200), _text(error.message, 10_000), details, bool(error.retriable)
-    if isinstance(error, Cancelled):
-        return "CANCELLED", _text(error, 10_000), "", False
-    if isinstance(error, SystemExit):
-        message = f"the task called sys.exit({_text(error.code, 1000)}); return or raise instead"
-        return "EXIT", message, details, False
-    message = f"{type(error).__name__}: {_text(error, 10_000)}"
-    if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
-        return "EXECUTION_FAILED", message, details, False
-    if isinstance(error, (InvalidInput, msgspec.ValidationError)):
-        return "INVALID_INPUT", message, details, False
-    return "EXECUTION_FAILED", message, details, True
-
-
 def unserialisable(codec: Codec, value: Any, path: str = "result", seen: frozenset[int] = frozenset()) -> str:
     """Say where in a value the first thing is that can't be recorded."""
     if id(value) in seen or len(seen) > 50:
@@ -154,10 +122,15 @@ def unserialisable(codec: Codec, value: Any, path: str = "result", seen: frozens
     return f"{path} is a {type(value).__module__}.{type(value).__qualname__}"
 
 
-def pack(codec: Codec, result: Any) -> bytes | Failed:
+def pack(codec: Codec, result: Any) -> Outcome:
     """Encode a result, or say which part of it can't be recorded."""
     try:
-        return codec.encode(result)
+        if type(result) is bytes:
+            return codec.pack(result)
+        try:
+            return codec.encode_short(result)
+        except Long as first:
+            return codec.encode_apart(result, first)
     except Exception as error:
         message = (
             f"{unserialisable(codec, result)}, which can't be recorded ({error}); return numbers, texts, "
@@ -168,104 +141,55 @@ def pack(codec: Codec, result: Any) -> bytes | Failed:
 
 
 class Bodies:
-    """The functions of an engine's tasks by name, and the loop that runs asynchronous ones."""
+    """The functions of an engine's tasks by name, and what is called round them."""
 
-    def __init__(self, core: _core.Engine, codec: Codec) -> None:
-        self._core = core
-        self._codec = codec
-        self._decode = codec.decode
+    def __init__(self, codec: Codec, middleware: Sequence[Middleware]) -> None:
+        self.codec = codec
+        self.middleware = [it for it in middleware if it.overrides("before_step", "after_step")]
         self._functions: dict[str, Callable[..., Any]] = {}
         self._tasks: dict[str, Task[..., Any]] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._running: dict[int, asyncio.Task[bytes | Failed]] = {}
 
     def add(self, name: str, task: Task[..., Any]) -> None:
         """Make known what a definition calls by a name; another task may take its place."""
         if self._tasks.get(name) is not task:
-            self._functions[name] = prepare(task, self._codec)
+            self._functions[name] = prepare(task, self.codec)
             self._tasks[name] = task
 
-    def execute(self, job: _core.Job, task: str, arguments: bytes) -> bytes | Failed:
-        """Run a synchronous body in this thread."""
+    def task(self, name: str) -> Task[..., Any]:
+        """Return the task that a definition calls by a name."""
+        return self._tasks[name]
+
+    def bound(self, job: _core.Job, name: str, arguments: bytes) -> Callable[[], Any]:
+        """Return the call of a body's function; this thread, or asynchronous task, is now in the attempt."""
+        decode = self.codec.decoder(job.parts)
+        *args, kwargs = decode(arguments)
+        attempt.set((job, arguments, decode))
+        return partial(self._functions[name], *args, **kwargs)
+
+    def execute(self, job: _core.Job, name: str, arguments: bytes) -> Outcome:
+        """Run a body in this thread."""
         try:
-            *args, kwargs = self._decode(arguments)
-            attempt.set((job, arguments, self._decode))
-            result = self._functions[task](*args, **kwargs)
+            decode = self.codec.decoder(job.parts)
+            *args, kwargs = decode(arguments)
+            attempt.set((job, arguments, decode))
+            result = self._functions[name](*args, **kwargs)
         except BaseException as error:
             # Whatever a task raises is the step's failure, never the engine's.
             return failure(error)
-        return pack(self._codec, result)
+        return pack(self.codec, result)
 
-    def serve(self) -> None:
-        """Hand asynchronous bodies to an event loop of their own until the engine stops."""
-        import asyncio
+    def context(self, job: _core.Job, arguments: bytes) -> Context:
+        """Return what `ff.current()` is in a body."""
+        return Context(job, arguments, self.codec.decoder(job.parts))
 
-        loop = asyncio.new_event_loop()
-        self._loop = loop
-        thread = threading.Thread(target=loop.run_forever, name=LOOP, daemon=True)
-        thread.start()
-        try:
-            self._core.work(1, self._submit, self._cancel)
-        finally:
-            asyncio.run_coroutine_threadsafe(self._drain(), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+    def surrounded(self, run: Execute) -> Execute:
+        """Return what runs a body, with the middleware round it."""
+        if not self.middleware:
+            return run
 
-    def _submit(self, job: _core.Job, task: str, arguments: bytes) -> None:
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._begin, job, task, arguments)
+        def execute(job: _core.Job, name: str, arguments: bytes) -> Outcome:
+            hooks = StepHooks(self.middleware, self.context(job, arguments))
+            refused = hooks.before()
+            return hooks.after(run(job, name, arguments) if refused is None else refused)
 
-    def _begin(self, job: _core.Job, task: str, arguments: bytes) -> None:
-        assert self._loop is not None
-        body: Coroutine[Any, Any, bytes | Failed] = self._await(job, task, arguments)
-        running = self._running[job.token] = self._loop.create_task(body)
-        running.add_done_callback(partial(self._ended, job))
-
-    async def _await(self, job: _core.Job, task: str, arguments: bytes) -> bytes | Failed:
-        from asyncio import CancelledError
-
-        try:
-            *args, kwargs = self._decode(arguments)
-            attempt.set((job, arguments, self._decode))
-            return pack(self._codec, await self._functions[task](*args, **kwargs))
-        except CancelledError:
-            raise
-        except BaseException as error:
-            return failure(error)
-
-    def _ended(self, job: _core.Job, task: asyncio.Task[bytes | Failed]) -> None:
-        del self._running[job.token]
-        if task.cancelled():
-            # One that is cancelled before its first step never gets to say so itself.
-            job.finish(("CANCELLED", "the attempt was cancelled", "", False))
-        else:
-            error = task.exception()
-            job.finish(task.result() if error is None else failure(error))
-
-    def _cancel(self, tokens: list[int]) -> None:
-        assert self._loop is not None
-        for token in tokens:
-            self._loop.call_soon_threadsafe(self._stop, token)
-
-    def _stop(self, token: int) -> None:
-        if task := self._running.get(token):
-            task.cancel()
-
-    def here(self) -> bool:
-        """Whether this is the thread of the event loop."""
-        import asyncio
-
-        return self._loop is not None and asyncio.get_running_loop() is self._loop
-
-    def abandon(self) -> None:
-        """Cancel asynchronous bodies that still run."""
-        if self._loop is not None:
-            for token in [*self._running]:
-                self._loop.call_soon_threadsafe(self._stop, token)
-
-    async def _drain(self) -> None:
-        import asyncio
-
-        while self._running:
-            await asyncio.gather(*self._running.values(), return_exceptions=True)
+        return execute

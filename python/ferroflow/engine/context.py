@@ -102,7 +102,7 @@ class Context:
     1
     """
 
-    def __init__(self, job: _core.Job, arguments: bytes, decode: Callable[[bytes], Any]) -> None:
+    def __init__(self, job: _core.Job | _core.Call, arguments: bytes, decode: Callable[[bytes], Any]) -> None:
         self._job = job
         self._arguments = arguments
         self._decode = decode
@@ -189,13 +189,41 @@ class Context:
 
     def check(self) -> None:
         """Raise `Cancelled` if the attempt no longer counts."""
-        if self.cancelled():
+        self._go_on(counts=not self.cancelled())
+
+    def _go_on(self, *, counts: bool) -> None:
+        if not counts:
             raise Cancelled(f"the attempt of task {self.task!r} in run {self.run} was cancelled")
 
     def progress(self, percent: float, message: str = "") -> None:
         """Report how far the body is, from 0 to 100; raises `Cancelled` if it should stop."""
-        if not self._job.progress(percent, message):
-            raise Cancelled(f"the attempt of task {self.task!r} in run {self.run} was cancelled")
+        self._go_on(counts=self._job.progress(percent, message))
+
+    def heartbeat(self) -> None:
+        """Say that the body is alive; raises `Cancelled` if it should stop.
+
+        A step with a `heartbeat` is timed out if it shows no sign of life for so long: call this, or
+        `progress`, at least every half of that time. It may be called as often as one likes: about four signs
+        a period are recorded.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> @ff.task(heartbeat="30s", retry=2)
+        ... def total(numbers: list[int]) -> int:
+        ...     found = 0
+        ...     for number in numbers:
+        ...         ff.current().heartbeat()
+        ...         found += number
+        ...     return found
+        >>> @ff.workflow
+        ... def adds(numbers: list[int]) -> int:
+        ...     return total(numbers)
+        >>> with ff.Engine() as engine:
+        ...     engine.run(adds, [1, 2, 3])
+        6
+        """
+        self._go_on(counts=self._job.beat())
 
 
 def current() -> Context:

@@ -17,6 +17,7 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar
 import msgspec
 
 from ferroflow import _core
+from ferroflow._core import Bytes
 from ferroflow.define import Task, Workflow, registry
 from ferroflow.define.units import Duration, micros, size
 from ferroflow.define.workflow import reporting
@@ -24,9 +25,11 @@ from ferroflow.engine import records
 from ferroflow.engine.blocking import asynchronous, may_block
 from ferroflow.engine.bodies import Bodies, unserialisable
 from ferroflow.engine.capacity import capacity as amounts
+from ferroflow.engine.executors import Executor, Executors
 from ferroflow.engine.handle import Handle
 from ferroflow.engine.listening import Ends, Event, Subscription
 from ferroflow.engine.logs import log, tells_changes
+from ferroflow.engine.middleware import ENDS, Middleware, RunHooks
 from ferroflow.engine.options import PRIORITIES, Registration, RunOptions, Stats
 from ferroflow.engine.staff import Staff
 from ferroflow.engine.values import Codec
@@ -59,6 +62,13 @@ class Engine:
         `disk` (what is free), or any name.
     async_limit
         Asynchronous bodies under way at a time.
+    processes
+        Bodies in processes of their own at a time: commands, and tasks with `executor="process"`.
+        Default: the number of processors, at least 2.
+    executors
+        Executors of your own, by the names that tasks give.
+    middleware
+        What is called round runs and steps, in order.
     max_value
         Size that one value may have: a result, what is passed on, what a run yields.
     max_runs
@@ -99,6 +109,9 @@ class Engine:
         durability: Literal["strict", "relaxed", "memory"] | None = None,
         capacity: Mapping[str, float | str] | None = None,
         async_limit: int = 1000,
+        processes: int | None = None,
+        executors: Mapping[str, Executor] | None = None,
+        middleware: Iterable[Middleware] = (),
         max_value: int | str = "64MiB",
         max_runs: int | None = None,
         run_timeout: Duration | None = None,
@@ -113,7 +126,13 @@ class Engine:
         if self.path is None and durability != "memory":
             raise ValueError(f"durability {durability!r} needs a path; give one, or use 'memory'")
         threads = max(2, os.cpu_count() or 2) if workers is None else workers
-        for name, least in (("workers", threads), ("async_limit", async_limit), ("max_runs", max_runs)):
+        processes = threads if processes is None else processes
+        for name, least in (
+            ("workers", threads),
+            ("async_limit", async_limit),
+            ("processes", processes),
+            ("max_runs", max_runs),
+        ):
             if least is not None and least < 1:
                 raise ValueError(f"{name}={least}: at least one is needed")
         self._process = os.getpid()
@@ -132,13 +151,18 @@ class Engine:
         self.workers = threads
         self.unresumed: dict[str, FerroflowError] = {}
         self._codec = Codec(None if self.path is None else Path(os.path.realpath(self.path)))
-        self._bodies = Bodies(self._native, self._codec)
+        middleware = [*middleware]
+        self._hooks = RunHooks(middleware)
+        self._bodies = Bodies(self._codec, middleware)
         self._opening, self._closing = threading.Lock(), threading.Lock()
         self._closed = False
         self._ends: Ends | None = None
-        self._staff = Staff(self._native, self._bodies, threads)
+        self._staff = Staff(self._native, self._bodies.surrounded(self._bodies.execute), threads)
+        self._executors = Executors(self._native, self._bodies, self._staff, processes, executors or {})
         _open.add(self)
-        self._changes = self.subscribe(_log_change) if tells_changes() else None
+        self._changes = [self.subscribe(_log_change)] if tells_changes() else []
+        if self._hooks:
+            self._changes.append(self.subscribe(self._hooks.ended, kinds=ENDS))
         if resume and self.path is not None:
             try:
                 self.resume(None if resume is True else resume)
@@ -225,15 +249,16 @@ class Engine:
             until = time.monotonic() + micros(drain) / 1e6
             if self._staff.left(until):
                 core.abandon()
-                self._bodies.abandon()
+                self._executors.abandon()
                 if left := self._staff.left(time.monotonic() + 1.0):
                     where = self.path or "memory"
                     log().warning("closed the engine on %s although bodies do not stop: %s", where, left)
+            self._executors.close()
             core.join()
             # Not before: what was interrupted here, by Ctrl-C, can be tried again.
             self._closed = True
-            if self._changes is not None:
-                self._changes.drain()
+            for changes in self._changes:
+                changes.drain()
             _open.discard(self)
             return core.remaining()
 
@@ -287,15 +312,17 @@ class Engine:
         found = self._registered(workflow, options.version) if isinstance(workflow, str) else workflow
         program = found.program
         lanes = self._lanes(program.tasks)
-        with reporting(found.name):
+        bound = found.bind(*args, **inputs)
+        with reporting(found.name), self._hooks.round(found, options.id, bound) as (name, refused):
             run = self._core.start(
                 program,
                 [lanes[name] for name in program.tasks],
-                self._encoded(found.bind(*args, **inputs), "inputs"),
+                self._encoded(bound, "inputs"),
                 PRIORITIES.index(options.priority),
                 None if options.timeout is None else micros(options.timeout),
                 options.correlation,
-                options.id,
+                name,
+                refused,
             )
         return Handle(self, run)
 
@@ -343,9 +370,9 @@ class Engine:
         handle: Handle[R] = await self.astart(workflow, *args, options=options, **inputs)
         return await handle.aresult()
 
-    def _encoded(self, value: object, what: str) -> bytes:
+    def _encoded(self, value: object, what: str) -> bytes | Bytes:
         try:
-            return self._codec.encode(value)
+            return self._codec.pack(value)
         except Exception as why:
             raise InvalidInput(
                 f"{unserialisable(self._codec, value, what)}, which can't be recorded ({why})"
@@ -424,7 +451,7 @@ class Engine:
         """
         chosen = runs if callable(runs) else None
         wanted = None if runs is None or callable(runs) else set(runs)
-        going = []
+        going: dict[str, records.RunRecord] = {}
         lanes: dict[str, int] = {}
         failed: dict[str, FerroflowError] = {}
         for row, tasks in self._core.unfinished():
@@ -438,9 +465,10 @@ class Engine:
             except FerroflowError as error:
                 failed[record.id] = error
                 continue
-            going.append(record.id)
+            going[record.id] = record
         if going:
-            failed |= dict(self._core.recover(going, lanes))
+            refused = self._hooks.again(going.values())
+            failed |= dict(self._core.recover([*going], lanes, refused))
         self.unresumed = {run: why for run, why in self.unresumed.items() if run not in going}
         for run, why in failed.items():
             self.unresumed[run] = why
@@ -450,7 +478,7 @@ class Engine:
         return [run for run in going if run not in failed]
 
     def _lanes(self, tasks: Iterable[str]) -> dict[str, int]:
-        """Make the tasks known to the workers; say which of them are asynchronous."""
+        """Make the tasks known to those who run them; say which lanes these serve."""
         lanes, unknown = {}, []
         for name in tasks:
             found: Task[..., Any] | None = registry.find(name)
@@ -458,14 +486,12 @@ class Engine:
                 unknown.append(name)
                 continue
             self._bodies.add(name, found)
-            lanes[name] = int(found.is_async)
+            lanes[name] = self._executors.lane(found)
         if unknown:
             raise TaskNotFound(
                 f"no task is called {', '.join(map(repr, unknown))}: import the module that "
                 "defines it with @ff.task, or correct the name"
             )
-        if any(lanes.values()):
-            self._staff.feed()
         return lanes
 
     # ------------------------------------------------------------------------------- looking

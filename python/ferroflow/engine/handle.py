@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 T_co = TypeVar("T_co", covariant=True)
 
-# State, degraded, packed result, (step, code, message, details), reason.
-_Ended = tuple[str, bool, bytes, tuple[str, str, str, str] | None, str | None]
+# State, degraded, packed result, its parts, (step, code, message, details), reason.
+_Ended = tuple[str, bool, bytes, list["_core.Bytes"], tuple[str, str, str, str] | None, str | None]
 
 
 def _seconds(duration: Duration | None) -> float | None:
@@ -129,7 +129,7 @@ class Handle(Generic[T_co]):
             # It may have ended before anybody listened.
             found = self._core.wait(self.id, 0.0)
             if found is None:
-                with self._engine._staff.lending():
+                with self._engine._executors.lending():
                     async with asyncio.timeout(_seconds(timeout)):
                         await ended.wait()
                 found = self._core.wait(self.id, 0.0)
@@ -142,9 +142,10 @@ class Handle(Generic[T_co]):
     def _yields(self, ended: _Ended | None, timeout: Duration | None) -> T_co:
         if ended is None:
             raise TimeoutError(f"run {self.id} has not ended within {_seconds(timeout)} s")
-        state, _, packed, error, reason = ended
+        state, _, packed, parts, error, reason = ended
         if state == "completed":
-            value: T_co = self._engine._codec.decode(packed)
+            codec = self._engine._codec
+            value: T_co = codec.decode_with(packed, parts) if parts else codec.decode(packed)
             return value
         if state == "cancelled":
             raise RunCancelled(f"run {self.id} was cancelled: {reason}", run=self.id)

@@ -69,6 +69,31 @@ class RunRecord(_Run, frozen=True, kw_only=True):
     error: str | None
 
 
+class Used(msgspec.Struct, frozen=True, kw_only=True):
+    """What an attempt actually took. What could not be measured is None.
+
+    Parameters
+    ----------
+    wall
+        Microseconds from the start of the body to its end.
+    queued
+        Microseconds from when the step was ready to the start of the body.
+    cpu
+        Microseconds of processors' time.
+    memory
+        Bytes of memory at the peak.
+    read, written
+        Bytes read and written.
+    """
+
+    wall: int
+    queued: int
+    cpu: int | None
+    memory: int | None
+    read: int | None
+    written: int | None
+
+
 class StepView(msgspec.Struct, frozen=True, kw_only=True):
     """A step of a run. Times are microseconds since 1970, UTC.
 
@@ -93,7 +118,9 @@ class StepView(msgspec.Struct, frozen=True, kw_only=True):
     error
         Of the last attempt, if that failed.
     percent, message, updated
-        What the last attempt told of its progress, and when.
+        What the last attempt told of its progress, and when it last told anything or showed that it lives.
+    used
+        What the last attempt took that has told it.
     result
         What it yielded, if the view was made with values.
     """
@@ -113,6 +140,7 @@ class StepView(msgspec.Struct, frozen=True, kw_only=True):
     percent: float | None
     message: str | None
     updated: int | None
+    used: Used | None
     result: Any
 
     @property
@@ -268,6 +296,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     state
         `completed`, `failed`, `timed_out` or `running`; `cancelled` if its step was, or if its engine
         ended.
+    used
+        What it took, if that was told, be it after the attempt had been superseded.
     """
 
     path: str
@@ -276,6 +306,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     started: int
     ended: int | None
     state: str
+    used: Used | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -301,6 +332,7 @@ def attempts(view: RunView, log: Iterable[Mapping[str, Any]]) -> list[Attempt]:
     """
     made: list[Attempt] = []
     going: dict[int, int] = {}
+    by_token: dict[int, int] = {}
     last = 0
 
     def end(step: int, at: int | None, state: str) -> None:
@@ -311,7 +343,7 @@ def attempts(view: RunView, log: Iterable[Mapping[str, Any]]) -> list[Attempt]:
         kind = event["kind"]
         if kind == "StepStarted":
             step = view.steps[event["step"]]
-            going[event["step"]] = len(made)
+            going[event["step"]] = by_token[event["token"]] = len(made)
             made.append(
                 Attempt(
                     path=step.path,
@@ -328,6 +360,10 @@ def attempts(view: RunView, log: Iterable[Mapping[str, Any]]) -> list[Attempt]:
             # An engine ended; what it did last was before that.
             for step in [*going]:
                 end(step, last, "cancelled")
+        if event.get("used") is not None and event["token"] in by_token:
+            number = by_token[event["token"]]
+            used = msgspec.convert(event["used"], Used)
+            made[number] = msgspec.structs.replace(made[number], used=used)
         last = event["at"]
     for step in [*going]:
         # What was cancelled went with its block or its run, and no event of its own says so.

@@ -1,4 +1,4 @@
-"""The threads of an engine: workers, those that stand in for workers which wait, and the feeder."""
+"""The threads of an engine: those that run bodies or wait for them, and those that stand in for others."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ferroflow import _core
-    from ferroflow.engine.bodies import Bodies
+from ferroflow import _core
+from ferroflow.engine.outcomes import Outcome
+
+Execute = Callable[[_core.Job, str, bytes], Outcome]
 
 
 class _Thread(threading.Thread):
@@ -33,27 +33,25 @@ class _Thread(threading.Thread):
 class Staff:
     """Starts threads where they are needed, and knows which of them are still there."""
 
-    def __init__(self, core: _core.Engine, bodies: Bodies, workers: int) -> None:
+    def __init__(self, core: _core.Engine, execute: Execute, workers: int) -> None:
         self._core = core
-        self._bodies = bodies
+        self._execute = execute
         self._hiring = threading.Lock()
         self._threads: Sequence[_Thread] = ()
-        self._feeder: _Thread | None = None
         for number in range(workers):
-            self._hire(f"ferroflow-worker-{number}")
+            self._hire_worker(f"ferroflow-worker-{number}")
 
-    def _hire(self, name: str) -> None:
-        worker = _Thread(partial(self._core.work, 0, self._bodies.execute), name, self)
-        with self._hiring:
-            self._threads = [*(it for it in self._threads if not it.done.is_set()), worker]
-            worker.start()
+    def _hire_worker(self, name: str) -> None:
+        self._start(_Thread(partial(self._core.work, _core.THREADS, self._execute), name, self))
 
-    def feed(self) -> None:
-        """See to it that asynchronous bodies get to their event loop."""
+    def hire(self, work: Callable[[], None], name: str) -> None:
+        """Start a thread that does something until the engine stops."""
+        self._start(_Thread(work, name))
+
+    def _start(self, thread: _Thread) -> None:
         with self._hiring:
-            if self._feeder is None:
-                self._feeder = _Thread(self._bodies.serve, "ferroflow-feeder")
-                self._feeder.start()
+            self._threads = [*(it for it in self._threads if not it.done.is_set()), thread]
+            thread.start()
 
     @staticmethod
     @contextlib.contextmanager
@@ -67,28 +65,15 @@ class Staff:
         if staff is None:
             yield
             return
-        staff._hire("ferroflow-stand-in")
+        staff._hire_worker("ferroflow-stand-in")
         try:
             yield
         finally:
             staff._core.retire()
 
-    @contextlib.contextmanager
-    def lending(self) -> Iterator[None]:
-        """While an asynchronous body waits for a run, let another one run in its place."""
-        if not self._bodies.here():
-            yield
-            return
-        self._core.lend()
-        try:
-            yield
-        finally:
-            self._core.take_back()
-
     def left(self, until: float) -> list[str]:
         """Wait for all threads until an instant; return the names of those that are still there."""
-        threads = [*self._threads, *([self._feeder] if self._feeder else [])]
-        others = [thread for thread in threads if thread is not threading.current_thread()]
+        others = [thread for thread in self._threads if thread is not threading.current_thread()]
         for thread in others:
             thread.done.wait(max(0.0, until - time.monotonic()))
         return [thread.name for thread in others if not thread.done.is_set()]

@@ -1,7 +1,8 @@
 """Values as bytes: MessagePack, with Arrow IPC for arrays and tables, and pickles where a task asks.
 
 What MessagePack lacks goes into its extension types: 1 a NumPy array, 2 an Arrow table, 3 a pandas
-DataFrame, 4 a pandas Series, 5 a value that its consumers share, 6 a pickle with its signature.
+DataFrame, 4 a pandas Series, 5 a value that its consumers share, 6 a pickle with its signature. 7 is the
+place of a part that stands elsewhere, and is never recorded. 8 is a value with the codec that made it.
 """
 
 from __future__ import annotations
@@ -10,19 +11,25 @@ import hashlib
 import hmac
 import os
 import secrets
-import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ferroflow.define import models
+from ferroflow import _core
+from ferroflow.engine import arrays
+from ferroflow.engine.arrays import ARRAY, FRAME, PART, PICKLED, SERIES, SHARED, TABLE, Apart
 from ferroflow.errors import FerroflowError
 
-ARRAY, TABLE, FRAME, SERIES, SHARED, PICKLED = range(1, 7)
+# What has so many bytes is written once: into the memory that its value is kept in.
+_LONG = 64 << 10
+
+# What begins the place of a part; its number follows.
+_PLACE = b"\xd6\x07"
 
 # Bytes of shared values that are kept decoded, by their encoded size.
 _KEPT = 256 << 20
@@ -36,24 +43,76 @@ class Codec:
     database
         Beside it, in `FILE.key`, is the key that signs pickles; without one there is a key for the
         life of the process.
+    key
+        The key itself, where another process has told it.
     """
 
-    def __init__(self, database: Path | None = None) -> None:
+    def __init__(self, database: Path | None = None, key: bytes | None = None) -> None:
         self._database = database
-        self._secret: bytes | None = None
+        self._secret = key
         self._lock = threading.Lock()
         self._shared: OrderedDict[bytes, Any] = OrderedDict()
         self._size = 0
-        self.encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=_encoded).encode
+        self.encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=arrays.encoded).encode
+        # Like `encode`, but raises `Long` where a long part is not to be copied.
+        self.encode_short: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=_short).encode
         self.decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(ext_hook=self._decoded).decode
 
-    def _decoded(self, code: int, data: memoryview) -> Any:
+    def pack(self, value: Any) -> bytes | _core.Bytes:
+        """Encode a value. An array or table that is long is copied once, to where the value stays."""
+        if type(value) is bytes and len(value) >= _LONG:
+            return _core.Bytes(_PLACE + bytes(4), [(lambda _: arrays.binary(len(value)), memoryview(value))])
+        try:
+            return self.encode_short(value)
+        except Long as first:
+            return self.encode_apart(value, first)
+
+    def encode_apart(self, value: Any, first: Long) -> _core.Bytes:
+        """Encode a value with long parts, of which the first has been found."""
+        known = {id(first.value): first.apart}
+        parts: list[tuple[Callable[[int | None], bytes], memoryview]] = []
+
+        def encoded(value: Any) -> Any:
+            found = known.pop(id(value), None) or arrays.replaced(value)
+            if not isinstance(found, Apart):
+                return found
+            if found.size < _LONG:
+                return found.extension()
+            parts.append((found.head, found.data))
+            return msgspec.msgpack.Ext(PART, (len(parts) - 1).to_bytes(4))
+
+        return _core.Bytes(msgspec.msgpack.Encoder(enc_hook=encoded).encode(value), parts)
+
+    def decoder(self, parts: Sequence[_core.Bytes] | None) -> Callable[[bytes], Any]:
+        """Return what decodes a value whose long parts, if there are any, stand beside it."""
+        return self.decode if parts is None else partial(self.decode_with, parts=parts)
+
+    def decode_with(self, packed: bytes, parts: Sequence[_core.Bytes]) -> Any:
+        """Decode a value whose long parts stand beside it.
+
+        Arrays in a part that is in a file of memory are not copied: their memory is a private mapping,
+        of which pages are copied once they are written to. A mapping keeps all of the file there.
+        """
+        following = enumerate(parts)
+
+        def decoded(code: int, data: memoryview) -> Any:
+            if code != PART:
+                return self._decoded(code, data)
+            number, part = next(following, (None, None))
+            if part is None or int.from_bytes(data) != number:
+                raise msgspec.ValidationError("the value has an extension type 7, which is the engine's own")
+            within = partial(self._decoded, part=part)
+            return msgspec.msgpack.Decoder(ext_hook=within).decode(part)
+
+        return msgspec.msgpack.Decoder(ext_hook=decoded).decode(packed)
+
+    def _decoded(self, code: int, data: memoryview, part: _core.Bytes | None = None) -> Any:
         match code:
             case 5:
                 return self._share(bytes(data))
             case 6:
                 return self._unpickled(bytes(data))
-        return _decoded(code, data)
+        return arrays.put_together(code, data, part)
 
     def _share(self, data: bytes) -> Any:
         """Decode a value once for all its consumers, as long as it is at hand."""
@@ -63,6 +122,8 @@ class Codec:
                 return self._shared[data]
         value = self.decode(data)
         with self._lock:
+            if data in self._shared:  # another one was at it too, and was faster
+                return self._shared[data]
             self._shared[data] = value
             self._size += len(data)
             while self._size > _KEPT and self._shared:
@@ -91,10 +152,14 @@ class Codec:
         return pickle.loads(data)  # noqa: S301 - its signature was checked
 
     def _signature(self, data: bytes) -> bytes:
+        return hmac.digest(self.key(), data, hashlib.sha256)
+
+    def key(self) -> bytes:
+        """Return the key that signs pickles, made if there is none yet."""
         with self._lock:
             if self._secret is None:
                 self._secret = secrets.token_bytes(32) if self._database is None else _key(self._database)
-        return hmac.digest(self._secret, data, hashlib.sha256)
+            return self._secret
 
 
 def _key(database: Path) -> bytes:
@@ -117,80 +182,22 @@ def _key(database: Path) -> bytes:
     return key
 
 
-def _arrow(what: str) -> Any:
-    try:
-        import pyarrow
-        import pyarrow.ipc
-    except ImportError:
-        raise TypeError(f"{what} needs pyarrow: pip install 'ferroflow[arrow]'") from None
-    return pyarrow
+class Long(Exception):
+    """A value has a long part, which is not to be copied into an encoding."""
+
+    def __init__(self, value: Any, apart: Apart) -> None:
+        super().__init__()
+        self.value = value
+        self.apart = apart
 
 
-def _encoded(value: Any) -> Any:
-    """Return what MessagePack has for a value that it lacks; raises TypeError if there is nothing."""
-    # Whoever has a value of a module has imported it.
-    numpy, pandas, pyarrow = (sys.modules.get(name) for name in ("numpy", "pandas", "pyarrow"))
-    if numpy is not None:
-        if isinstance(value, numpy.generic):
-            return value.item()
-        if isinstance(value, numpy.ndarray):
-            return _array(numpy, value)
-    if pandas is not None and isinstance(value, (pandas.DataFrame, pandas.Series)):
-        frame = isinstance(value, pandas.DataFrame)
-        table = _arrow("a pandas value").Table.from_pandas(value if frame else value.to_frame("value"))
-        if frame:
-            return msgspec.msgpack.Ext(FRAME, _stream(table))
-        name = msgspec.msgpack.encode(value.name, enc_hook=_encoded)
-        return msgspec.msgpack.Ext(SERIES, msgspec.msgpack.encode([name, _stream(table)]))
-    if pyarrow is not None:
-        if isinstance(value, pyarrow.RecordBatch):
-            value = pyarrow.Table.from_batches([value])
-        if isinstance(value, pyarrow.Table):
-            return msgspec.msgpack.Ext(TABLE, _stream(value))
-    return models.dumped(value)
-
-
-def _array(numpy: Any, array: Any) -> msgspec.msgpack.Ext:
-    if array.dtype.kind not in "biufcmM":
-        raise TypeError(f"an array of {array.dtype} can't be recorded; use a list, or an Arrow table")
-    # Arrow's tensors know numbers only; what the bytes mean stands beside them.
-    plain = numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8)
-    pyarrow = _arrow("a NumPy array")
-    sink = pyarrow.BufferOutputStream()
-    pyarrow.ipc.write_tensor(pyarrow.Tensor.from_numpy(plain), sink)
-    head = [array.dtype.str, list(array.shape), sink.getvalue().to_pybytes()]
-    return msgspec.msgpack.Ext(ARRAY, msgspec.msgpack.encode(head))
-
-
-def _stream(table: Any) -> bytes:
-    pyarrow = _arrow("a table")
-    sink = pyarrow.BufferOutputStream()
-    with pyarrow.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
-
-
-def _decoded(code: int, data: memoryview) -> Any:
-    if code == ARRAY:
-        import numpy
-
-        dtype, shape, tensor = msgspec.msgpack.decode(data, type=tuple[str, list[int], bytes])
-        pyarrow = _arrow("a NumPy array")
-        plain = pyarrow.ipc.read_tensor(pyarrow.BufferReader(tensor)).to_numpy()
-        # A copy: each consumer has an array of its own, and may write to it.
-        return plain.view(numpy.dtype(dtype)).reshape(shape).copy()
-    if code in (TABLE, FRAME, SERIES):
-        name, stream = None, bytes(data)
-        if code == SERIES:
-            packed, stream = msgspec.msgpack.decode(data, type=tuple[bytes, bytes])
-            name = msgspec.msgpack.decode(packed)
-        table = _arrow("a table").ipc.open_stream(stream).read_all()
-        if code == TABLE:
-            return table
-        frame = table.to_pandas()
-        return frame if code == FRAME else frame["value"].rename(name)
-    raise msgspec.ValidationError(f"the value has an extension type {code}, which this version does not know")
+def _short(value: Any) -> Any:
+    found = arrays.replaced(value)
+    if not isinstance(found, Apart):
+        return found
+    if found.size >= _LONG:
+        raise Long(value, found)
+    return found.extension()
 
 
 def shown(packed: bytes) -> Any:
