@@ -27,7 +27,8 @@ def view(steps: list[tuple[str, int, int, float]]) -> records.RunView:
             {
                 "path": path, "block": block, "node": node, "kind": kind, "task": task, "state": "completed",
                 "attempts": 1, "scheduled": 0, "started": 0, "ended": int(seconds * 1e6), "ran_on": None,
-                "error": None, "percent": None, "message": None, "updated": None, "result": None,
+                "error": None, "percent": None, "message": None, "updated": None,
+                    "used": None, "result": None,
             }
         )  # fmt: skip
     run: dict[str, Any] = {

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import ferroflow as ff
-from ferroflow.cli import main
+from ferroflow.cli import main, stepping
 from ferroflow.cli.tree import tree
 from ferroflow.engine import records
 
@@ -177,8 +177,9 @@ def test_attempts_that_were_cut_off_are_cancelled() -> None:
     step = {
         "path": "a", "block": 0, "node": 0, "kind": "task", "task": "t", "state": "running", "attempts": 2,
         "scheduled": 1, "started": 50, "ended": None, "ran_on": None, "error": None, "percent": None,
-        "message": None, "updated": None, "result": None,
+        "message": None, "updated": None, "used": None, "result": None,
     }  # fmt: skip
+    used: dict[str, Any] = {"wall": 5, "queued": 1, "cpu": 4, "memory": 1 << 30, "read": 0, "written": None}
     run = {
         "id": "r", "workflow": "w", "version": "1", "state": "running", "degraded": False, "priority": 2,
         "correlation": None, "created": 0, "started": 0, "ended": None, "error": None, "reason": None,
@@ -186,10 +187,61 @@ def test_attempts_that_were_cut_off_are_cancelled() -> None:
     }  # fmt: skip
     view = msgspec.convert(run, records.RunView)
     log: list[dict[str, Any]] = [
-        {"at": 10, "kind": "StepStarted", "step": 0, "attempt": 1},
+        {"at": 10, "kind": "StepStarted", "step": 0, "attempt": 1, "token": 7},
         {"at": 20, "kind": "StepProgress", "step": 0},
         {"at": 40, "kind": "RunRecovered"},
-        {"at": 50, "kind": "StepStarted", "step": 0, "attempt": 2},
+        {"at": 50, "kind": "StepStarted", "step": 0, "attempt": 2, "token": 9},
+        {"at": 60, "kind": "StepUsed", "step": 0, "token": 7, "used": used},
+        {"at": 60, "kind": "StepUsed", "step": 0, "token": 3, "used": used},
     ]
-    found = [(it.number, it.started, it.ended, it.state) for it in records.attempts(view, log)]
-    assert found == [(1, 10, 20, "cancelled"), (2, 50, None, "running")]
+    found = records.attempts(view, log)
+    assert [(it.number, it.started, it.ended, it.state) for it in found] == [
+        (1, 10, 20, "cancelled"),
+        (2, 50, None, "running"),
+    ]
+    # The body of the first went on for a while.
+    assert [it.used for it in found] == [records.Used(**used), None]
+    log.append({"at": 70, "kind": "StepCompleted", "step": 0, "token": 9, "used": {**used, "wall": 8}})
+    last = records.attempts(view, log)[1]
+    assert (last.state, last.used) == ("completed", records.Used(**{**used, "wall": 8}))
+
+
+@pytest.mark.req("P8.98")
+def test_one_step_is_shown_with_its_attempts_and_its_whole_error(database: Path) -> None:
+    run = answer(database, "list", "--workflow", "look_safe")["runs"][0]["id"]
+    path = "try/catch/look.flaky"
+    step = answer(database, "show", run, path, "--events", "--values")
+    assert (step["path"], step["state"], step["result"]) == (path, "completed", 1)
+    assert step["used"]["wall"] > 0
+    assert [(it["number"], it["state"]) for it in step["tries"]] == [(1, "failed"), (2, "completed")]
+    kinds = [event["kind"] for event in step["events"]]
+    assert kinds == ["StepStarted", "StepRetrying", "TimerFired", "StepStarted", "StepCompleted"]
+    assert "events" not in answer(database, "show", run, path)
+    assert len(answer(database, "show", run, path, "--events", "--limit", "2")["events"]) == 2
+
+    lines = call(database, "show", run, path, "--values", "--events").stdout.splitlines()
+    assert lines[0] == f"step         {path}"
+    assert {"what         look.flaky", "state        completed", "result       1"} <= {*lines}
+    assert [line.split()[:2] for line in lines if line.startswith(("1 ", "2 "))] == [
+        ["1", "failed"],
+        ["2", "completed"],
+    ]
+    assert lines[-1].split()[3] == "StepCompleted"
+
+    lines = call(database, "show", run, "try/look.work").stdout.splitlines()
+    at = lines.index("error        UNLUCKY: thirteen")
+    assert lines[at + 1] == "             is too much"
+    refused = call(database, "show", run, "look.work", code=2).output
+    assert "has no step 'look.work'; it has try, try/look.work" in " ".join(refused.split())
+
+
+def test_what_an_attempt_took_is_told_as_people_read_it() -> None:
+    some = records.Used(wall=600_000, queued=100_000, cpu=520_000, memory=83_400_000, read=0, written=12_345)
+    said = "cpu 0.520 s, memory 83 MB, read 0 B, written 12 kB; waited 0.100 s, ran 0.600 s"
+    assert stepping.used(some) == said
+    little = records.Used(wall=1_000, queued=0, cpu=None, memory=None, read=None, written=None)
+    assert stepping.used(little) == "waited 0.000 s, ran 0.001 s"
+    amounts = (999, 1_234, 999_499, 999_999, 5_000_000_000, 3 * 10**16)
+    assert [stepping.size(amount) for amount in amounts] == [
+        "999 B", "1.2 kB", "999 kB", "1.0 MB", "5.0 GB", "30000 TB",
+    ]  # fmt: skip
