@@ -43,12 +43,14 @@ MEMORY = "100,000 no-op steps in layers, memory"
 STRICT = "20,000 no-op steps in layers, strict"
 CHAIN = "a chain of 1,000 steps, strict"
 RUNS = "1,000 one-step runs together, strict"
+HTTP = "1,000 HTTP requests at a time, memory"
 
 CASES = [
     Case(MEMORY, OURS, ("ferroflow_work.py", "--work=memory", "--steps=100000")),
     Case(STRICT, OURS, ("ferroflow_work.py", "--work=strict", "--steps=20000")),
     Case(CHAIN, OURS, ("ferroflow_work.py", "--work=chain", "--steps=1000")),
     Case(RUNS, OURS, ("ferroflow_work.py", "--work=runs", "--steps=1000")),
+    Case(HTTP, OURS, ("ferroflow_work.py", "--work=http", "--steps=1000", "--repeats=7")),
     Case(MEMORY, "dask", ("layers_dask.py", "--steps=100000"), bar=1 / 20),
     Case(MEMORY, OURS, ("layers_pool.py", "--steps=100000"), bar=1 / 2),
     # DBOS has no graph: its steps follow each other, and the time per step doesn't depend on how
@@ -57,4 +59,5 @@ CASES = [
     Case(CHAIN, OURS, ("sqlite_commit.py", "--steps=1000"), bar=2),
     Case(CHAIN, "dbos", ("dbos_steps.py", "--work=chain", "--steps=1000"), bar=1 / 4),
     Case(RUNS, "dbos", ("dbos_steps.py", "--work=runs", "--steps=1000", "--repeats=3"), bar=1 / 20),
+    Case(HTTP, OURS, ("http_plain.py", "--steps=1000", "--repeats=7"), bar=3 / 2),
 ]

@@ -11,7 +11,8 @@ from typing import Any
 
 import ferroflow as ff
 from ferroflow._core import build_profile
-from workloads import layered, measure, nothing, report
+from http_server import running
+from workloads import Measured, layered, measure, nothing, report
 
 noop = ff.task(name="nothing")(nothing)
 
@@ -63,11 +64,29 @@ def waiting_in_the_middle(items: list[int]) -> Any:
     return pass_on.options(after=[done, ff.signal("go")])(0)
 
 
+@ff.workflow
+def requests(urls: list[str]) -> Any:
+    return ff.each(urls, ff.library.http)
+
+
 def together(engine: ff.Engine, runs: int) -> None:
     """Start so many runs of one step, and wait for them all."""
     handles = [engine.start(one_step, number) for number in range(runs)]
     for handle in handles:
         handle.result()
+
+
+def measured_requests(url: str, steps: int, repeats: int) -> Measured:
+    """Time so many requests at a time: the engine has what all of them declare."""
+    plenty: dict[str, float | str] = {"cpu": steps, "memory": "1TB", "disk": "1TB"}
+    with ff.Engine(capacity=plenty, async_limit=steps) as engine:
+        engine.run(requests, [url])
+
+        def work() -> None:
+            found = engine.run(requests, [url] * steps)
+            assert all(one["body"]["ok"] for one in found)
+
+        return measure(work, steps, repeats)
 
 
 def half_done(engine: ff.Engine, steps: int) -> str:
@@ -85,13 +104,17 @@ def resident() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", choices=["memory", "strict", "chain", "runs"], required=True)
+    parser.add_argument("--work", choices=["memory", "strict", "chain", "runs", "http"], required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     if build_profile != "release":
         raise SystemExit("measure a release build")
+    if args.work == "http":
+        with running() as url:
+            report("ferroflow", measured_requests(url, args.steps, args.repeats))
+        return
     with tempfile.TemporaryDirectory(dir=".") as folder:
         path = None if args.work == "memory" else Path(folder) / "runs.db"
         with ff.Engine(path, workers=args.threads) as engine:

@@ -17,6 +17,8 @@ SEED = 20_260_101
 LAYER = 100
 DEPENDENCIES = 3
 
+Measured = dict[str, Any]
+
 
 def layered(steps: int = 100_000, *, seed: int = SEED) -> list[tuple[int, ...]]:
     """A graph in layers of 100: each step needs three distinct steps of the layer before.
@@ -47,13 +49,18 @@ def nothing(*_needed: object) -> None:
     """The no-op body of every measured step."""
 
 
-def measure(work: Callable[[], None], steps: int, repeats: int) -> dict[str, Any]:
+def measure(work: Callable[[], None], steps: int, repeats: int) -> Measured:
     """Time `work` as often as asked, in seconds per step."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
         work()
         times.append((time.perf_counter() - start) / steps)
+    return summary(steps, times)
+
+
+def summary(steps: int, times: list[float]) -> Measured:
+    """What is reported of times per step."""
     return {
         "steps": steps,
         "per_step_seconds": times,
@@ -71,6 +78,6 @@ def options(description: str | None, steps: int) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def report(peer: str, result: dict[str, Any]) -> None:
+def report(peer: str, result: Measured) -> None:
     """Print one measurement as one line of JSON, the last line the program prints."""
     print(json.dumps({"peer": peer, **result}), flush=True)

@@ -25,7 +25,8 @@ FIRST_WORKFLOW = Path(__file__).with_name("first_workflow.py")
 NEEDED = ("ferroflow/py.typed", "ferroflow/_core.pyi", "licenses/LICENSE")
 EXTENSION = "ferroflow/_core.abi3.so"
 LARGEST = 40 * 1024 * 1024
-MOST_PACKAGES = 6
+MOST_PACKAGES = 7
+"""Those that are required, and those that they require: rich alone takes three."""
 LONGEST_IMPORT = 100
 """Milliseconds of processor time, which other programs do not prolong."""
 

@@ -16,11 +16,18 @@ FLOORS: dict[str, set[str]] = {
     "ferroflow-define": set(),
     "ferroflow-engine": {"ferroflow-define"},
     "ferroflow-journal": {"ferroflow-define", "ferroflow-engine"},
-    "ferroflow-live": {"ferroflow-define", "ferroflow-engine", "ferroflow-journal"},
+    "ferroflow-launcher": set(),
+    "ferroflow-live": {
+        "ferroflow-define",
+        "ferroflow-engine",
+        "ferroflow-journal",
+        "ferroflow-launcher",
+    },
     "ferroflow-bindings": {
         "ferroflow-define",
         "ferroflow-engine",
         "ferroflow-journal",
+        "ferroflow-launcher",
         "ferroflow-live",
     },
 }

@@ -93,6 +93,16 @@ def test_the_programs_in_the_readme_run(number: int, tmp_path: Path, monkeypatch
     assert said.getvalue()
 
 
+def test_the_executor_of_the_documentation_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
+    page = (Path(__file__).parents[2] / "docs" / "executors.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    body = re.search(r"^class .*?(?=^\S)", program, re.M | re.S)
+    assert body is not None
+    assert body[0].count("\n") <= 30
+    exec(program, {"__name__": "executors_page"})
+
+
 def test_at_most_six_dependencies_are_required() -> None:
     required = [need for need in metadata.requires("ferroflow") or () if "extra ==" not in need]
     assert 0 < len(required) <= 6

@@ -199,8 +199,16 @@ class Sketch:
         return {
             "task": "prop.flaky",
             "with": {"n": {"$": self.number_text(env)}, "failures": failures, "code": code},
-            "options": {"retry": {"max_retries": retries, "delay": "1ms", "backoff": "fixed"}},
+            "options": {
+                "retry": {"max_retries": retries, "delay": "1ms", "backoff": "fixed"},
+                **self.limits(),
+            },
         }
+
+    def limits(self) -> Json:
+        """Return options that change nothing for a body that is lively, and in no process of its own."""
+        every: Json = {"heartbeat": "1h", "grace": "1s", "limits": {"memory": "1GB", "cpu": "1h"}}
+        return {name: it for name, it in every.items() if self.chance(20)}
 
     def choice(self, env: list[Known], depth: int) -> tuple[Json, str]:
         branches, kinds = [], set()

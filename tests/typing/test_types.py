@@ -53,6 +53,8 @@ def decorated_tasks_keep_their_signatures() -> None:
 
 def options_keep_the_signature() -> None:
     once = bare.options(id="once", timeout=3, after=["other"])
+    bare.options(heartbeat="5s", limits={"memory": "1GB", "cpu": 30}, grace=1)
+    bare.options(limits={"gpu": 1})  # type: ignore[typeddict-unknown-key]
     assert_type(once("x"), list[Row])
     once(1)  # type: ignore[arg-type]
     assert_type(bare_async.options(retry=3)("x"), bytes)
