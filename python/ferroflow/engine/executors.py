@@ -56,11 +56,11 @@ class Work:
     ...     def cancel(self, work): ...
     ...     def close(self): ...
     >>> @ff.task(executor="here")
-    ... def double(n: int) -> int:
+    ... def twofold(n: int) -> int:
     ...     return 2 * n
     >>> @ff.workflow
     ... def flow(n: int):
-    ...     return double(n)
+    ...     return twofold(n)
     >>> with ff.Engine(executors={"here": Here()}) as engine:
     ...     engine.run(flow, 4)
     9

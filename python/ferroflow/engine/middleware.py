@@ -47,9 +47,12 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     ... def flow(n: int):
     ...     return ff.library.compute("sum", [n, 1])
     >>> with ff.Engine(middleware=[Small()]) as engine:
-    ...     engine.run(flow, 12)
-    Traceback (most recent call last):
-    ferroflow.errors.RunFailed: run ... of workflow 'flow' failed: ...
+    ...     run = engine.start(flow, 12)
+    ...     try:
+    ...         run.result()
+    ...     except ff.RunFailed as error:
+    ...         error.code
+    'MIDDLEWARE_FAILED'
     """
 
     id: str
