@@ -147,7 +147,7 @@ bench-peers: wheel $(PEER_STAMPS) build/peers/ours/.installed ## Measure ferrofl
 build/peers/ours/.installed: build/.wheel
 	@mkdir -p $(@D)
 	"$(PYTHON)" -m venv --clear $(@D)
-	$(@D)/bin/python -m pip install --quiet "$$(echo dist/ferroflow-*.whl)[http]"
+	$(@D)/bin/python -m pip install --quiet "$$(echo dist/ferroflow-*.whl)[http,arrow]" numpy
 	@touch $@
 
 build/peers/%/.installed: benches/peers/%.txt

@@ -44,6 +44,9 @@ STRICT = "20,000 no-op steps in layers, strict"
 CHAIN = "a chain of 1,000 steps, strict"
 RUNS = "1,000 one-step runs together, strict"
 HTTP = "1,000 HTTP requests at a time, memory"
+POOL = "10,000 no-op steps in two processes, memory"
+COMMANDS = "2,000 commands, two at a time, memory"
+ARRAY = "an array of 100 MB through a process and back, memory"
 
 CASES = [
     Case(MEMORY, OURS, ("ferroflow_work.py", "--work=memory", "--steps=100000")),
@@ -51,6 +54,9 @@ CASES = [
     Case(CHAIN, OURS, ("ferroflow_work.py", "--work=chain", "--steps=1000")),
     Case(RUNS, OURS, ("ferroflow_work.py", "--work=runs", "--steps=1000")),
     Case(HTTP, OURS, ("ferroflow_work.py", "--work=http", "--steps=1000", "--repeats=7")),
+    Case(POOL, OURS, ("ferroflow_processes.py", "--work=pool", "--steps=10000")),
+    Case(COMMANDS, OURS, ("ferroflow_processes.py", "--work=commands", "--steps=2000")),
+    Case(ARRAY, OURS, ("ferroflow_processes.py", "--work=array", "--repeats=15")),
     Case(MEMORY, "dask", ("layers_dask.py", "--steps=100000"), bar=1 / 20),
     Case(MEMORY, OURS, ("layers_pool.py", "--steps=100000"), bar=1 / 2),
     # DBOS has no graph: its steps follow each other, and the time per step doesn't depend on how
@@ -60,4 +66,7 @@ CASES = [
     Case(CHAIN, "dbos", ("dbos_steps.py", "--work=chain", "--steps=1000"), bar=1 / 4),
     Case(RUNS, "dbos", ("dbos_steps.py", "--work=runs", "--steps=1000", "--repeats=3"), bar=1 / 20),
     Case(HTTP, OURS, ("http_plain.py", "--steps=1000", "--repeats=7"), bar=3 / 2),
+    Case(POOL, OURS, ("processes_pool.py", "--steps=10000"), bar=1 / 2),
+    Case(COMMANDS, OURS, ("commands_bare.py", "--steps=2000"), bar=1.3),
+    Case(ARRAY, OURS, ("array_copy.py", "--repeats=15"), bar=3),
 ]
