@@ -1,6 +1,7 @@
 """Tasks that run in processes of their own: another process imports them from here."""
 
 import ctypes
+import importlib
 import os
 import signal
 import subprocess
@@ -124,6 +125,12 @@ def spin(native: bool) -> None:
 @ff.task(name="proc.variable", executor="process", environment=ff.Environment(variables={"MINE": "yes"}))
 def variable(name: str) -> list[Any]:
     return [os.environ.get(name), os.getpid()]
+
+
+@ff.task(name="proc.packaged", executor="process")
+def packaged() -> list[Any]:
+    tiny = importlib.import_module("tiny_package")
+    return [tiny.VALUE, str(Path.cwd())]
 
 
 def local() -> Any:

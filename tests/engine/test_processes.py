@@ -1,8 +1,10 @@
 """Tasks in processes of their own: what they see, how they end, and what they may use."""
 
 import contextlib
+import copy
 import os
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 import ferroflow as ff
+from ferroflow.define import registry
 from tests.engine import process_tasks as tasks
 
 
@@ -231,6 +234,46 @@ def test_an_environment_is_that_of_its_tasks_alone(engine: ff.Engine) -> None:
     assert found == "yes"
     assert "MINE" not in os.environ
     assert pid != engine.run(flow_of(tasks.where))[0]
+
+
+def wheel(folder: Path) -> None:
+    """Make a package as pip installs them, of one module."""
+    info = "tiny_package-1.0.dist-info"
+    files = {
+        "tiny_package.py": "VALUE = 42\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: tiny-package\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": "",
+    }
+    with zipfile.ZipFile(folder / "tiny_package-1.0-py3-none-any.whl", "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+
+
+def test_an_environment_brings_packages_and_a_directory(
+    engine: ff.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    wheel(tmp_path)
+    changed = copy.copy(tasks.packaged)
+    changed.environment = ff.Environment(
+        packages=["tiny-package"], pip=["--no-index", "--find-links", str(tmp_path)], directory=tmp_path
+    )
+    monkeypatch.setitem(registry._tasks, "proc.packaged", changed)
+    for _ in range(2):
+        assert engine.run(flow_of(changed)) == [42, str(tmp_path)]
+    assert len([*(tmp_path / "cache/ferroflow/packages").iterdir()]) == 1
+
+
+def test_packages_that_can_not_be_installed_fail_the_step(
+    engine: ff.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    changed = copy.copy(tasks.packaged)
+    changed.environment = ff.Environment(packages=["no-such-package"], pip=["--no-index"])
+    monkeypatch.setitem(registry._tasks, "proc.packaged", changed)
+    assert "pip could not install no-such-package" in str(failing(engine, changed))
+    assert not [*(tmp_path / "cache/ferroflow/packages").iterdir()]
 
 
 def test_processes_and_descriptors_are_gone_with_the_engine() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from ferroflow.engine.bodies import pack
 from ferroflow.engine.outcomes import Outcome, failure
 
 if TYPE_CHECKING:
-    from ferroflow.define import Environment, Task
+    from ferroflow.define import Environment, Launch, Task
     from ferroflow.engine.bodies import Bodies
 
 # Of how many environments a thread keeps a process at hand.
@@ -79,7 +80,7 @@ class _Pool:
     def _started(self, environment: Environment) -> _core.PoolWorker:
         launch = environment.launch([environment.interpreter(), "-m", "ferroflow.engine.child"])
         setup = Setup(
-            path=[*sys.path] if environment.python is None else [],
+            path=_path(environment, launch),
             main=_main(),
             key=self._bodies.codec.key(),
         )
@@ -94,6 +95,15 @@ class _Pool:
     def close(self) -> None:
         for worker in self._workers.values():
             worker.close()
+
+
+def _path(environment: Environment, launch: Launch) -> list[str]:
+    """Return where a process imports from; nothing if it is to find that out by itself."""
+    if environment.python is not None:
+        return []
+    # What the engine has added to its path is there; the environment's packages go before it.
+    packages = launch.variables["PYTHONPATH"].split(os.pathsep)[:1] if environment.packages else []
+    return [*packages, *sys.path]
 
 
 def _main() -> tuple[str, str] | None:
