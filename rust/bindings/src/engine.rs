@@ -30,7 +30,7 @@ pub(crate) fn error(py: Python<'_>, error: EngineError) -> PyErr {
         EngineError::Busy(_) => "EngineBusy",
         EngineError::Registered { .. } => "DefinitionError",
         EngineError::NoWorkflow(_) => "WorkflowNotFound",
-        EngineError::Broken { .. } => "FerroflowError",
+        EngineError::Broken { .. } | EngineError::Alive { .. } => "FerroflowError",
         EngineError::Closed => "EngineClosed",
         EngineError::Halted(_) => "StorageError",
     };

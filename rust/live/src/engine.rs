@@ -43,7 +43,7 @@ impl Engine {
         settings: Settings,
         database: Option<&Path>,
     ) -> Result<Self, StoreError> {
-        let mark = Mark::new(database);
+        let mark = Mark::new(database)?;
         let tokens = store.reserve()?;
         let mut reader = store.reader()?;
         let durability = settings.durability;
@@ -237,12 +237,13 @@ impl Engine {
         if let Some(&index) = core.by_id.get(&run)
             && let Some(Some(live)) = core.runs.get(index as usize)
         {
-            return Ok(explain::reasons(&live.run, core.lacking(index), most));
+            let held = |step| core.lanes.is_held(index, step);
+            return Ok(explain::reasons(&live.run, core.lacking(index), held, most));
         }
         drop(core);
         let row = self.with_reader(|reader| find(reader, run))?;
         let (run, ..) = self.with_reader(|reader| rebuild(reader, &row, 0))?;
-        Ok(explain::reasons(&run, None, most))
+        Ok(explain::reasons(&run, None, |_| false, most))
     }
 
     /// Makes the commit if that was promised, and wakes whoever has something to do: not before, as
@@ -520,15 +521,15 @@ impl Engine {
         core.listeners.clear();
         core.end_listeners.clear();
         drop(core);
-        // The last connection to close tidies the files up.
-        *self.reader.lock() = None;
-        *self.shared.committer.lock() = None;
-        self.shared.done.notify_all();
-        // Bodies that did not stop end now.
+        // Processes that did not stop end now: not later, as the next engine may open what is let go of below.
         if let Some(children) = self.children.get() {
             children.end();
             self.mark.remove();
         }
+        // The last connection to close tidies the files up.
+        *self.reader.lock() = None;
+        *self.shared.committer.lock() = None;
+        self.shared.done.notify_all();
     }
 
     /// How many runs have not ended.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use ferroflow_define::algebra::compile::Kind;
-use ferroflow_engine::{Micros, Run, RunState, StepState};
+use ferroflow_engine::{Micros, Run, RunState, Step, StepState};
 use serde::Serialize;
 
 /// What one step does or waits for.
@@ -13,14 +13,20 @@ pub struct Reason {
     pub step: String,
     /// `paused`, `running`, `queued`, `signal`, `sleep` or `retry`.
     pub what: &'static str,
-    /// The signal's name, the resource that is lacking, the reason of a pause.
+    /// The signal's name, what a queued step lacks, the reason of a pause.
     pub detail: String,
     /// Until when, in microseconds since 1970, UTC.
     pub until: Option<Micros>,
 }
 
-/// At most so many reasons of each kind. `lacking` says which resource is short, if one is.
-pub(crate) fn reasons(run: &Run, lacking: Option<String>, most: usize) -> Vec<Reason> {
+/// At most so many reasons of each kind. `lacking` says which resource is short, if one is, and `held`
+/// which steps wait until the process of the attempt before has ended.
+pub(crate) fn reasons(
+    run: &Run,
+    lacking: Option<String>,
+    held: impl Fn(Step) -> bool,
+    most: usize,
+) -> Vec<Reason> {
     let mut found = Vec::new();
     if run.state().is_terminal() {
         return found;
@@ -34,6 +40,9 @@ pub(crate) fn reasons(run: &Run, lacking: Option<String>, most: usize) -> Vec<Re
         let task = run.task(step).is_some();
         let (what, detail) = match (run.step(step), &run.node(step).kind) {
             (Some(StepState::Running), _) if task => ("running", String::new()),
+            (Some(StepState::Ready), _) if task && held(step) => {
+                ("queued", "the process of the attempt before is still being ended".to_owned())
+            }
             (Some(StepState::Ready), _) if task => {
                 let detail = lacking.as_ref().map_or(String::new(), |it| format!("not enough {it} is free"));
                 ("queued", detail)

@@ -122,6 +122,11 @@ impl Lanes {
         alive
     }
 
+    /// Whether a step is held back.
+    pub(crate) fn is_held(&self, run: u32, step: Step) -> bool {
+        self.held.contains(&(run, step))
+    }
+
     /// Tells a body that it no longer counts; false if there is none.
     pub(crate) fn stop(&mut self, token: Token) -> bool {
         let Some(flight) = self.flights.get(&token) else { return false };

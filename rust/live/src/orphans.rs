@@ -7,7 +7,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::children::sweep;
+use ferroflow_journal::StoreError;
+
+use crate::children::{ENGINE_MARK, sweep};
 
 /// The file beside a database that names the mark of its engine's processes, while there may be any.
 pub(crate) struct Mark {
@@ -16,8 +18,9 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// Ends what an earlier engine on the database has left behind.
-    pub(crate) fn new(database: Option<&Path>) -> Self {
+    /// Ends what an earlier engine on the database has left behind; fails if that can't be done, as no body
+    /// may live twice.
+    pub(crate) fn new(database: Option<&Path>) -> Result<Self, StoreError> {
         let path = database.map(|path| {
             let mut name = path.as_os_str().to_owned();
             name.push(".processes");
@@ -27,12 +30,18 @@ impl Mark {
             && let Ok(text) = std::fs::read_to_string(path)
         {
             let mark = text.trim();
-            if is_mark(mark) {
-                sweep(mark);
+            if is_mark(mark) && !sweep(mark) {
+                return Err(StoreError::Io {
+                    path: path.clone(),
+                    message: format!(
+                        "processes of the engine before can't be ended; end those that have {ENGINE_MARK}={mark} \
+                         in their environment, then open the database again"
+                    ),
+                });
             }
             let _ = std::fs::remove_file(path);
         }
-        Self { path, mark: new_mark() }
+        Ok(Self { path, mark: new_mark() })
     }
 
     /// There may be processes from now on. Power failures end them too, so that nothing is synced.

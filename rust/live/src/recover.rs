@@ -56,8 +56,8 @@ impl Engine {
         if run.state().is_terminal() {
             return Ok(());
         }
-        for (_, process) in run.processes() {
-            kill_group(&process);
+        if let Some((_, alive)) = run.processes().find(|(_, process)| !kill_group(process)) {
+            return Err(EngineError::Alive { run: run.id, pid: alive.pid });
         }
         let mut core = self.core();
         usable(&core)?;

@@ -198,6 +198,11 @@ pub enum EngineError {
          up there. This should not happen: please report it"
     )]
     Broken { run: RunId, why: String },
+    #[error(
+        "processes of the group {pid}, in which an earlier engine ran a step of run {run}, can't be ended; end \
+         them, then call engine.resume()"
+    )]
+    Alive { run: RunId, pid: u32 },
     #[error("the engine is closed")]
     Closed,
     #[error("the engine has stopped: {0}")]
