@@ -46,6 +46,12 @@ def broken() -> None:
     raise ff.Fail("BROKEN", "as told")
 
 
+@ff.task(name="proc.hangs_up", executor="process")
+def hangs_up() -> None:
+    os.close(3)
+    time.sleep(60)
+
+
 @ff.task(name="proc.unrecordable", executor="process")
 def unrecordable() -> Any:
     return {"it": object()}

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import os
+import signal
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -101,6 +102,7 @@ def test_what_a_body_raises_is_recorded_with_its_traceback(engine: ff.Engine) ->
     [
         (tasks.leave, (7,), "ended with exit status 7, without a result"),
         (tasks.segfault, (), "was killed by SIGSEGV, a segmentation fault"),
+        (tasks.hangs_up, (), "closed descriptor 3"),
         (tasks.killed, (), "was killed by SIGKILL: by somebody, or by the system for want of memory"),
     ],
 )
@@ -110,6 +112,15 @@ def test_a_body_that_ends_its_process_fails_alone(engine: ff.Engine, task: Any, 
     assert says in str(error)
     # The process is replaced.
     assert engine.run(flow_of(tasks.double, 4)) == 8
+
+
+def test_a_process_that_died_between_two_bodies_is_replaced_before_the_next() -> None:
+    with ff.Engine(processes=1) as engine:
+        pid, _ = engine.run(flow_of(tasks.where))
+        os.kill(pid, signal.SIGKILL)
+        assert eventually(lambda: not alive(pid))
+        time.sleep(0.2)
+        assert engine.run(flow_of(tasks.where))[0] != pid
 
 
 def test_a_step_that_kills_its_process_again_and_again_is_quarantined(
@@ -157,6 +168,9 @@ def test_a_retry_waits_until_the_process_before_it_has_ended(engine: ff.Engine, 
     log = tmp_path / "log"
     late = tasks.sleeping.options(id="it", timeout="600ms", retry=ff.Retry(1, delay="1ms"))
     run = engine.start(flow_of(late, str(log), deaf=True))
+    # While the process of the first attempt lives, the second waits, and the run says for what.
+    held = "the process of the attempt before is still being ended"
+    assert eventually(lambda: any(reason.detail == held for reason in run.explain()))
     with pytest.raises(ff.RunFailed, match=r"0\.6 s"):
         run.result(30)
     events = [event for event in run.events() if event["kind"] in ("StepRetrying", "StepStarted", "StepUsed")]

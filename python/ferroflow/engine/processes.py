@@ -68,14 +68,12 @@ class _Pool:
     def run(self, task: Task[..., Any], job: _core.Job, arguments: bytes) -> Outcome:
         key = repr(task.environment)
         worker = self._workers.get(key)
-        if worker is None:
+        if worker is None or not worker.alive:
+            self._workers.pop(key, None)
             if len(self._workers) >= _KEPT:
                 self._workers.pop(next(iter(self._workers))).close()
             worker = self._workers[key] = self._started(task.environment)
-        outcome = worker.run(job, task.fn.__module__, arguments)
-        if not worker.alive:
-            del self._workers[key]
-        return outcome
+        return worker.run(job, task.fn.__module__, arguments)
 
     def _started(self, environment: Environment) -> _core.PoolWorker:
         launch = environment.launch([environment.interpreter(), "-m", "ferroflow.engine.child"])

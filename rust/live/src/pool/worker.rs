@@ -85,9 +85,16 @@ impl PoolWorker {
         Ok(Self { child, channel, buffer: Vec::new(), gone: false })
     }
 
-    /// Whether it can take another body.
+    /// Whether it can take another body: it may have died since the last one.
     pub fn is_alive(&self) -> bool {
-        !self.gone
+        !self.gone && !self.has_ended(Duration::ZERO)
+    }
+
+    /// Whether the process has ended, or does so within a time.
+    fn has_ended(&self, most: Duration) -> bool {
+        let mut set = [PollFd::from_borrowed_fd(self.child.ended(), PollFlags::IN)];
+        let _ = poll(&mut set, Some(&timespec(most)));
+        !set[0].revents().is_empty()
     }
 
     /// Runs the body of an attempt, and says what it has taken, if that is known.
@@ -98,12 +105,7 @@ impl PoolWorker {
         module: &str,
         arguments: &[u8],
     ) -> (Ran, Option<Taken>) {
-        let stop = Stop::new();
-        let outcome = match &stop {
-            Ok(stop) => self.try_run(engine, job, module, arguments, stop),
-            Err(error) => Err(io::Error::other(error.to_string())),
-        };
-        outcome.unwrap_or_else(|error| {
+        self.try_run(engine, job, module, arguments).unwrap_or_else(|error| {
             self.gone = true;
             let message = format!("what the process that ran the body says can't be heard: {error}");
             (Ran::Failed { error: Failure::new(WORKER_DIED, message), retriable: true }, None)
@@ -116,8 +118,8 @@ impl PoolWorker {
         job: &Job,
         module: &str,
         arguments: &[u8],
-        stop: &Stop,
     ) -> io::Result<(Ran, Option<Taken>)> {
+        let stop = Stop::new()?;
         engine.spawned(&job.ticket, self.child.process());
         let (memory, cpu) = (job.limits.memory, job.limits.cpu);
         let (parts, files) = places(&job.parts)?;
@@ -151,7 +153,7 @@ impl PoolWorker {
                 None if cpu.is_some() => Some(LOOK),
                 _ => None,
             };
-            let (said, over, stopped) = self.wait(stop, ending.is_none(), wait)?;
+            let (said, over, stopped) = self.wait(&stop, ending.is_none(), wait)?;
             if said {
                 let Some(files) = take(&self.channel, &mut self.buffer)? else {
                     return Ok(self.died(ending));
@@ -175,8 +177,9 @@ impl PoolWorker {
                 let _ = self.child.signal(libc::SIGKILL);
                 ending = Some(Ending::Killed);
             }
-            if let (None, Some(most), Some(before), Some(now)) = (ending, cpu, before, self.cpu_if(cpu))
-                && now - before > most + LENIENCE
+            if ending.is_none()
+                && let Some((most, before)) = cpu.zip(before)
+                && self.cpu().is_some_and(|now| now - before > most + LENIENCE)
             {
                 let _ = self.child.signal(libc::SIGKILL);
                 ending = Some(Ending::Exceeded);
@@ -190,8 +193,7 @@ impl PoolWorker {
         let all: [BorrowedFd<'_>; 3] = [self.channel.as_fd(), self.child.ended(), stop.as_fd()];
         let mut set = all.map(interest);
         let set = if stops { &mut set[..] } else { &mut set[..2] };
-        let most =
-            most.map(|most| Timespec { tv_sec: most.as_secs() as i64, tv_nsec: most.subsec_nanos().into() });
+        let most = most.map(timespec);
         match poll(set, most.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -243,6 +245,13 @@ impl PoolWorker {
         let failed = |code: &str, message: String, retriable| {
             (Ran::Failed { error: Failure::new(code, message), retriable }, None)
         };
+        // Who closes what the engine speaks to it over need not end.
+        if ending.is_none() && !self.has_ended(GOODBYE) {
+            let _ = self.child.signal(libc::SIGKILL);
+            let message = "the process that ran the body closed descriptor 3, over which the engine speaks to \
+                           it, and was ended; leave that open";
+            return failed(WORKER_DIED, message.to_owned(), true);
+        }
         let status = match self.child.wait() {
             Ok(Exit { status, .. }) => status,
             Err(error) => return failed(WORKER_DIED, error.to_string(), true),
@@ -283,18 +292,15 @@ impl PoolWorker {
         Some((ticks()? + ticks()?) * 1_000_000 / rustix::param::clock_ticks_per_second() as i64)
     }
 
-    fn cpu_if(&self, limit: Option<i64>) -> Option<i64> {
-        limit.and_then(|_| self.cpu())
-    }
-
     /// Hangs up, and waits a moment for the process to end by itself; then it is killed.
     pub fn close(self) {
-        let Self { child, channel, .. } = self;
-        drop(channel);
-        let mut set = [PollFd::from_borrowed_fd(child.ended(), PollFlags::IN)];
-        let most = Timespec { tv_sec: GOODBYE.as_secs() as i64, tv_nsec: 0 };
-        let _ = poll(&mut set, Some(&most));
+        self.channel.shut();
+        self.has_ended(GOODBYE);
     }
+}
+
+fn timespec(time: Duration) -> Timespec {
+    Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() }
 }
 
 /// Values in files that go along with a message. Each has one of its own, unless they are too many.
