@@ -252,12 +252,12 @@ def test_definitions_in_json_start_programs(engine: ff.Engine) -> None:
 def test_lines_are_streamed_to_a_logger(engine: ff.Engine, caplog: pytest.LogCaptureFixture) -> None:
     @ff.command(name="cmd.streamed", stream=True)
     def streamed() -> str:
-        return "echo one; echo two >&2"
+        return "printf 'on'; echo two >&2; sleep 0.1; printf 'e\\n\\303'; sleep 0.1; printf '\\244 last'"
 
     with caplog.at_level(logging.INFO, "ferroflow.output"):
         engine.run(flow_of(streamed))
     said = {record.getMessage() for record in caplog.records if record.name == "ferroflow.output"}
-    assert said == {"cmd.streamed: one", "cmd.streamed: two"}
+    assert said == {"cmd.streamed: one", "cmd.streamed: two", "cmd.streamed: ä last"}
 
 
 def test_ctrl_c_at_the_terminal_is_for_the_engine(engine: ff.Engine) -> None:

@@ -192,19 +192,24 @@ class CommandTask(Task[P, R], Generic[P, R]):
         """
         launch = self.environment.launch(line.words(), line.variables)
         directory = launch.directory if line.directory is None else os.fspath(line.directory)
-        found = _core.run_command(
-            launch.args,
-            launch.variables,
-            directory,
-            line.stdin.encode() if isinstance(line.stdin, str) else line.stdin,
-            None if line.stdout is None else os.fspath(line.stdout),
-            None if line.stderr is None else os.fspath(line.stderr),
-            cast(int, line.max_output),
-            STDERR,
-            set(line.ok or ()),
-            _told if self.defaults.stream else None,
-            job,
-        )
+        lines = _Streamed() if self.defaults.stream else None
+        try:
+            found = _core.run_command(
+                launch.args,
+                launch.variables,
+                directory,
+                line.stdin.encode() if isinstance(line.stdin, str) else line.stdin,
+                None if line.stdout is None else os.fspath(line.stdout),
+                None if line.stderr is None else os.fspath(line.stderr),
+                cast(int, line.max_output),
+                STDERR,
+                set(line.ok or ()),
+                None if lines is None else lines.take,
+                job,
+            )
+        finally:
+            if lines is not None:
+                lines.end()
         if found.signal or found.status not in (line.ok or ()):
             raise self._failed(line, found)
         return _output(line, found)
@@ -234,15 +239,37 @@ class CommandTask(Task[P, R], Generic[P, R]):
         return error
 
 
-def _told(stream: str, chunk: bytes) -> None:
-    """Pass on what a program says while it runs."""
-    import logging
+# Of a line that does not end, so much is passed on at a time.
+_LINE = 64 << 10
 
-    logger = logging.getLogger("ferroflow.output")
-    here = attempt.get()
-    where = f"{here[0].task}: " if here else ""
-    for text in chunk.decode("utf-8", "replace").splitlines():
-        logger.info("%s%s", where, text, extra={"stream": stream})
+
+class _Streamed:
+    """Passes on what a program says while it runs, line by line, however it comes."""
+
+    def __init__(self) -> None:
+        import logging
+
+        here = attempt.get()
+        self._where = f"{here[0].task}: " if here else ""
+        self._logger = logging.getLogger("ferroflow.output")
+        self._rest = {"stdout": b"", "stderr": b""}
+
+    def take(self, stream: str, chunk: bytes) -> None:
+        *lines, rest = (self._rest[stream] + chunk).split(b"\n")
+        if len(rest) >= _LINE:
+            lines, rest = [*lines, rest], b""
+        self._rest[stream] = rest
+        for line in lines:
+            self._tell(stream, line)
+
+    def end(self) -> None:
+        for stream, rest in self._rest.items():
+            if rest:
+                self._tell(stream, rest)
+
+    def _tell(self, stream: str, line: bytes) -> None:
+        text = line.removesuffix(b"\r").decode("utf-8", "replace")
+        self._logger.info("%s%s", self._where, text, extra={"stream": stream})
 
 
 def _output(line: Command, found: _core.Finished) -> Any:

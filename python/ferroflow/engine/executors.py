@@ -268,7 +268,7 @@ class Executors:
             served.abandon()
 
     def close(self) -> None:
-        """Close the executors of the user's, and end all processes."""
+        """Close the executors of the user's."""
         for served in self._served:
             try:
                 served.executor.close()

@@ -183,7 +183,7 @@ class RunHooks:
         for it in self._middleware:
             try:
                 it.before_run(run)
-            except BaseException as error:
+            except Exception as error:  # Ctrl-C is for whoever starts the run
                 return _refused(it, error)
             entered.append(it)
         return None
@@ -197,7 +197,7 @@ class RunHooks:
         for it in reversed(entered):
             try:
                 it.after_run(run, event.state)
-            except BaseException as error:
+            except Exception as error:
                 log().warning("%s.after_run of %s raised %r", type(it).__name__, run.id, error)
 
 
