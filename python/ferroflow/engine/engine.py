@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
 import time
 import warnings
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +19,7 @@ from ferroflow._core import Bytes
 from ferroflow.define import Task, Workflow, registry
 from ferroflow.define.units import Duration, micros, size
 from ferroflow.define.workflow import reporting
-from ferroflow.engine import records
+from ferroflow.engine import opened, records
 from ferroflow.engine.blocking import asynchronous, may_block
 from ferroflow.engine.bodies import Bodies, unserialisable
 from ferroflow.engine.capacity import capacity as amounts
@@ -37,9 +35,6 @@ from ferroflow.errors import DefinitionError, FerroflowError, InvalidInput, Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-_open: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 class Engine:
@@ -159,7 +154,7 @@ class Engine:
         self._ends: Ends | None = None
         self._staff = Staff(self._native, self._bodies.surrounded(self._bodies.execute), threads)
         self._executors = Executors(self._native, self._bodies, self._staff, processes, executors or {})
-        _open.add(self)
+        opened.engines.add(self)
         self._changes = [self.subscribe(_log_change)] if tells_changes() else []
         if self._hooks:
             self._changes.append(self.subscribe(self._hooks.ended, kinds=ENDS))
@@ -259,7 +254,7 @@ class Engine:
             self._closed = True
             for changes in self._changes:
                 changes.drain()
-            _open.discard(self)
+            opened.engines.discard(self)
             return core.remaining()
 
     aclose = asynchronous(close)
@@ -611,22 +606,3 @@ class Engine:
 def _log_change(event: Event) -> None:
     if event.kind == "RunCreated" or event.was is not None:
         log().info("%s %s is %s", event.workflow, event.run, event.state)
-
-
-@atexit.register
-def _close_all() -> None:
-    # Worker threads must be out of the interpreter before it is torn down.
-    for engine in [*_open]:
-        engine.close()
-
-
-def _forked() -> None:
-    # The child of a fork has neither the threads nor the right to the database; holding the lock's
-    # descriptor, it would keep others out when the parent is gone.
-    for engine in [*_open]:
-        if engine._native.lock is not None:
-            os.close(engine._native.lock)
-    _open.clear()
-
-
-os.register_at_fork(after_in_child=_forked)

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ferroflow_define::algebra::compile::Program;
-use ferroflow_engine::event::{Process, What};
+use ferroflow_engine::event::What;
 use ferroflow_engine::{Command, Refusal, Run, RunId, RunState, Step, StepState};
 use ferroflow_journal::store::INLINE;
 use ferroflow_journal::{Bytes, Reader, Registered, Store, StoreError};
@@ -19,19 +19,18 @@ use crate::children::Children;
 use crate::core::{Core, now};
 use crate::explain::{self, Reason};
 use crate::input::complete_input;
-use crate::lanes::Stopper;
 use crate::orphans::Mark;
 use crate::recover::{find, missing, rebuild};
 use crate::threads::{Committer, Shared, time, write};
-use crate::types::{Durability, Ended, EngineError, Outcome, Request, Settings, Stats, Ticket};
-use crate::values::{self, Values};
+use crate::types::{Durability, Ended, EngineError, Request, Settings, Stats};
+use crate::values::Values;
 
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
     durability: Durability,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    mark: Mark,
-    children: OnceLock<Children>,
+    pub(crate) mark: Mark,
+    pub(crate) children: OnceLock<Children>,
     /// None once the engine is closed.
     reader: Mutex<Option<Box<dyn Reader>>>,
 }
@@ -85,15 +84,8 @@ impl Engine {
         self.shared.core.lock()
     }
 
-    /// A body's result as it is recorded. What takes long with a long one is done here, not under the lock.
-    pub fn prepare(&self, ticket: &Ticket, bytes: Bytes) -> Bytes {
-        let bytes = if ticket.share { values::shared(&bytes) } else { bytes };
-        self.hash(&bytes);
-        bytes
-    }
-
     /// Finds the hash of a value that goes by it, so that nobody has to under the lock.
-    fn hash(&self, bytes: &Bytes) {
+    pub(crate) fn hash(&self, bytes: &Bytes) {
         if self.durability != Durability::Memory && bytes.len() > INLINE {
             bytes.hash();
         }
@@ -262,7 +254,7 @@ impl Engine {
     }
 
     /// Wakes whoever has something to do after a change.
-    fn tell(&self, mut core: MutexGuard<'_, Core>) {
+    pub(crate) fn tell(&self, mut core: MutexGuard<'_, Core>) {
         let write = core.gathered() && std::mem::take(&mut core.writer_idle);
         let calls = core.calls();
         drop(core);
@@ -422,68 +414,6 @@ impl Engine {
             Some(reader) => Ok(read(&mut **reader)?),
             None => Err(EngineError::Closed),
         }
-    }
-
-    /// Tells how far a body is; false if its attempt no longer counts.
-    pub fn progress(&self, ticket: &Ticket, percent: f64, message: &str) -> bool {
-        let Ticket { step, token, .. } = *ticket;
-        self.sign(ticket, Command::Progress { step, token, percent, message: message.into() })
-    }
-
-    /// Tells that a body is alive; false if its attempt no longer counts.
-    pub fn beat(&self, ticket: &Ticket) -> bool {
-        let Ticket { step, token, .. } = *ticket;
-        self.sign(ticket, Command::Beat { step, token })
-    }
-
-    fn sign(&self, ticket: &Ticket, command: Command) -> bool {
-        let mut core = self.core();
-        let told = core.handle(ticket.run, command).is_ok();
-        let counts = told && !core.lanes.is_stopped(ticket.token);
-        self.tell(core);
-        counts
-    }
-
-    /// What a body may want to know of its step, as MessagePack: see `Core::surroundings`.
-    pub fn surroundings(&self, ticket: &Ticket) -> Result<Vec<u8>, EngineError> {
-        self.core()
-            .surroundings(ticket)
-            .ok_or_else(|| EngineError::Input("the attempt no longer counts".into()))
-    }
-
-    /// Whether an attempt was superseded, cancelled or timed out while its body runs.
-    pub fn is_stopped(&self, ticket: &Ticket) -> bool {
-        self.core().lanes.is_stopped(ticket.token)
-    }
-
-    /// Reports a body that said `Outcome::Later`.
-    pub fn finish(&self, ticket: &Ticket, outcome: Outcome) {
-        let mut core = self.core();
-        core.finish(ticket, outcome, None);
-        self.tell(core);
-    }
-
-    /// A process of its own runs the body: that is recorded, so that it can be ended after a crash.
-    pub fn spawned(&self, ticket: &Ticket, process: Process) {
-        let mut core = self.core();
-        let Ticket { run, step, token, .. } = *ticket;
-        // An attempt that no longer counts is told so in any case.
-        let _ = core.handle(run, Command::Spawned { step, token, process });
-        self.tell(core);
-    }
-
-    /// What starts processes for bodies.
-    pub fn children(&self) -> std::io::Result<&Children> {
-        if let Some(children) = self.children.get() {
-            return Ok(children);
-        }
-        self.mark.leave()?;
-        Ok(self.children.get_or_init(|| Children::new(self.mark.mark.clone())))
-    }
-
-    /// What to call when the attempt no longer counts; at once, if that is so already.
-    pub fn on_stop(&self, ticket: &Ticket, stopper: Stopper) {
-        self.core().lanes.on_stop(ticket.token, stopper);
     }
 
     /// Bounds the bodies that a lane runs at a time, where their number is not that of the workers.

@@ -18,6 +18,7 @@ mod orphans;
 mod out;
 pub mod pool;
 mod recover;
+mod reports;
 mod taken;
 mod threads;
 mod types;
