@@ -109,9 +109,10 @@ fn an_engine_that_counts_its_descriptors() {
     };
     (0..5).for_each(turn);
     let launcher = children.launcher().unwrap().to_string();
-    let before = (count("self"), count(&launcher));
+    let before = [count("self"), count(&launcher)];
     (0..200).for_each(turn);
-    assert_eq!((count("self"), count(&launcher)), before);
+    // What the last turn used, another thread may still be about to let go of.
+    until("no more are open than before", || count("self") <= before[0] && count(&launcher) <= before[1]);
     println!("\ncounted");
 }
 
