@@ -33,21 +33,18 @@ pub struct Spec<'a> {
     pub cgroup: bool,
 }
 
-/// What an engine asks for.
+/// What an engine asks for. A line is a connection over which one command at a time is asked for, and
+/// told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request<'a> {
-    Spawn {
-        id: u64,
-        spec: Spec<'a>,
-    },
+    /// Here is one end of another line.
+    Open,
+    /// A signal for all of a command. Nothing comes back.
+    Kill { id: u64, signal: i32 },
+    /// Over a line.
+    Spawn { id: u64, spec: Spec<'a> },
     /// The same; the spec is in a file, which is the first of the descriptors.
-    SpawnLarge {
-        id: u64,
-    },
-    Kill {
-        id: u64,
-        signal: i32,
-    },
+    SpawnLarge { id: u64 },
 }
 
 /// What a child was being prepared for when that failed.
@@ -93,29 +90,14 @@ pub struct Usage {
     pub written: u64,
 }
 
-/// What the launcher says.
+/// What the launcher says over a line: that the command was refused, or that it runs, and later that
+/// it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// The command runs. `started` is in clock ticks since the machine was booted.
-    Spawned {
-        id: u64,
-        pid: u32,
-        started: u64,
-    },
-    Refused {
-        id: u64,
-        stage: Stage,
-        errno: i32,
-    },
-    /// The signal has been sent, if there was still somebody to send it to.
-    Killed {
-        id: u64,
-    },
-    Exited {
-        id: u64,
-        status: Status,
-        usage: Usage,
-    },
+    /// `started` is in clock ticks since the machine was booted.
+    Spawned { pid: u32, started: u64 },
+    Refused { stage: Stage, errno: i32 },
+    Exited { status: Status, usage: Usage },
 }
 
 /// These bytes are no message.
@@ -133,11 +115,11 @@ impl std::error::Error for Malformed {}
 const SPAWN: u8 = 1;
 const SPAWN_LARGE: u8 = 2;
 const KILL: u8 = 3;
+const OPEN: u8 = 4;
 
 const SPAWNED: u8 = 1;
 const REFUSED: u8 = 2;
-const KILLED: u8 = 3;
-const EXITED: u8 = 4;
+const EXITED: u8 = 3;
 
 const DATA: u8 = 1;
 const CPU: u8 = 2;
@@ -194,6 +176,7 @@ impl<'a> Request<'a> {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let (kind, id) = match *self {
+            Request::Open => return vec![OPEN],
             Request::Spawn { id, .. } => (SPAWN, id),
             Request::SpawnLarge { id } => (SPAWN_LARGE, id),
             Request::Kill { id, .. } => (KILL, id),
@@ -202,19 +185,19 @@ impl<'a> Request<'a> {
         out.extend(id.to_le_bytes());
         match self {
             Request::Spawn { spec, .. } => spec.encode(&mut out),
-            Request::SpawnLarge { .. } => {}
             Request::Kill { signal, .. } => out.extend(signal.to_le_bytes()),
+            Request::SpawnLarge { .. } | Request::Open => {}
         }
         out
     }
 
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut bytes = Bytes(bytes);
-        let (kind, id) = (bytes.u8()?, bytes.u64()?);
-        let request = match kind {
-            SPAWN => return Ok(Request::Spawn { id, spec: Spec::decode(bytes.0)? }),
-            SPAWN_LARGE => Request::SpawnLarge { id },
-            KILL => Request::Kill { id, signal: bytes.i32()? },
+        let request = match bytes.u8()? {
+            OPEN => Request::Open,
+            SPAWN => return Ok(Request::Spawn { id: bytes.u64()?, spec: Spec::decode(bytes.0)? }),
+            SPAWN_LARGE => Request::SpawnLarge { id: bytes.u64()? },
+            KILL => Request::Kill { id: bytes.u64()?, signal: bytes.i32()? },
             _ => return Err(Malformed),
         };
         bytes.end()?;
@@ -225,30 +208,22 @@ impl<'a> Request<'a> {
 impl Reply {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(48);
-        let (kind, id) = match *self {
-            Reply::Spawned { id, .. } => (SPAWNED, id),
-            Reply::Refused { id, .. } => (REFUSED, id),
-            Reply::Killed { id } => (KILLED, id),
-            Reply::Exited { id, .. } => (EXITED, id),
-        };
-        out.push(kind);
-        out.extend(id.to_le_bytes());
         match *self {
-            Reply::Spawned { pid, started, .. } => {
+            Reply::Spawned { pid, started } => {
+                out.push(SPAWNED);
                 out.extend(pid.to_le_bytes());
                 out.extend(started.to_le_bytes());
             }
-            Reply::Refused { stage, errno, .. } => {
-                out.push(stage as u8);
+            Reply::Refused { stage, errno } => {
+                out.extend([REFUSED, stage as u8]);
                 out.extend(errno.to_le_bytes());
             }
-            Reply::Killed { .. } => {}
-            Reply::Exited { status, usage, .. } => {
+            Reply::Exited { status, usage } => {
                 let (kind, number) = match status {
                     Status::Code(code) => (0, code),
                     Status::Signal { signal, core } => (1 + u8::from(core), signal),
                 };
-                out.push(kind);
+                out.extend([EXITED, kind]);
                 out.extend(number.to_le_bytes());
                 for number in [usage.cpu, usage.peak, usage.read, usage.written] {
                     out.extend(number.to_le_bytes());
@@ -260,14 +235,12 @@ impl Reply {
 
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut bytes = Bytes(bytes);
-        let (kind, id) = (bytes.u8()?, bytes.u64()?);
-        let reply = match kind {
-            SPAWNED => Reply::Spawned { id, pid: bytes.u32()?, started: bytes.u64()? },
+        let reply = match bytes.u8()? {
+            SPAWNED => Reply::Spawned { pid: bytes.u32()?, started: bytes.u64()? },
             REFUSED => {
                 let stage = *STAGES.get(usize::from(bytes.u8()?)).ok_or(Malformed)?;
-                Reply::Refused { id, stage, errno: bytes.i32()? }
+                Reply::Refused { stage, errno: bytes.i32()? }
             }
-            KILLED => Reply::Killed { id },
             EXITED => {
                 let (kind, number) = (bytes.u8()?, bytes.i32()?);
                 let status = match kind {
@@ -281,7 +254,7 @@ impl Reply {
                     read: bytes.u64()?,
                     written: bytes.u64()?,
                 };
-                Reply::Exited { id, status, usage }
+                Reply::Exited { status, usage }
             }
             _ => return Err(Malformed),
         };

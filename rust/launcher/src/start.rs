@@ -10,7 +10,7 @@ const CPU_GRACE: u64 = 3;
 
 const STACK: usize = 32 << 10;
 
-/// Where the child runs until it executes its program, while the launcher waits.
+/// Where the child runs until it executes its program, while the thread that starts it waits.
 #[repr(C, align(64))]
 struct Stack([u8; STACK]);
 
@@ -60,9 +60,11 @@ pub(crate) fn start(spec: &Spec<'_>, descriptors: &[OwnedFd]) -> Result<libc::pi
     let mut stack = Box::<Stack>::new_uninit();
     let plan: *mut Plan<'_> = &raw mut plan;
     // SAFETY: the child runs `begin` on a stack of its own, of which this is the upper end. By
-    // CLONE_VFORK this thread, the only one, waits until the child has left this memory, so that
-    // `plan` and the stack live longer than it and are never used by both at a time. Signals that
-    // have handlers could make both run; there are none.
+    // CLONE_VFORK this thread waits until the child has left this memory, so that `plan`, the stack and
+    // what is the thread's own, as `errno` is, live longer than the child and are never used by both at a
+    // time. Other threads go on meanwhile: the child takes no lock and allocates nothing, and of what it
+    // changes all but its memory is a copy. Signals that have handlers could make both run; there are
+    // none.
     let pid = unsafe {
         let top = stack.as_mut_ptr().add(1).cast::<c_void>();
         libc::clone(begin, top, libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD, plan.cast())
@@ -108,7 +110,7 @@ extern "C" fn begin(plan: *mut c_void) -> c_int {
 /// Comes back only with what went wrong.
 fn execute(plan: &Plan<'_>) -> (Stage, c_int) {
     // SAFETY: plain system calls, on pointers that the plan keeps valid. None of them changes memory
-    // that is the launcher's but `errno`, which it does not rely on.
+    // that is the launcher's but `errno` of the thread that waits.
     unsafe {
         if libc::setsid() < 0 || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 {
             return (Stage::Session, errno());

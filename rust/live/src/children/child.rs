@@ -4,11 +4,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, OnceLock};
 
 pub use ferroflow_engine::event::Process;
-use ferroflow_launcher::message;
+use ferroflow_launcher::channel::Channel;
+use ferroflow_launcher::message::{self, Reply, Stage};
+use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::error::{LauncherGone, Refusal};
-use super::link::{Entry, Link, State};
+use super::link::Link;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,70 +68,66 @@ pub fn boot() -> u64 {
 pub struct Child {
     link: Arc<Link>,
     id: u64,
-    entry: Arc<Entry>,
+    /// Until it is taken back.
+    line: Option<Channel>,
     process: Process,
+    exit: Option<Result<Exit, LauncherGone>>,
 }
 
 impl Child {
     /// Waits until the launcher says that it runs.
-    pub(super) fn begin(link: Arc<Link>, id: u64, entry: Arc<Entry>) -> Result<Self, Refusal> {
-        let mut known = entry.known.lock();
-        let process = loop {
-            match &known.state {
-                State::Asked => entry.news.wait(&mut known),
-                State::Runs(process) | State::Ended(process, _) => break *process,
-                State::Refused(refusal) => return Err(refusal.clone()),
+    pub(super) fn begin(link: Arc<Link>, id: u64, line: Channel) -> Result<Self, Refusal> {
+        match link.hear(&line)? {
+            Reply::Spawned { pid, started } => {
+                let process = Process { pid, started, boot: boot() };
+                Ok(Self { link, id, line: Some(line), process, exit: None })
             }
-        };
-        drop(known);
-        Ok(Self { link, id, entry, process })
+            Reply::Refused { stage, errno } => {
+                link.put(line);
+                Err(Refusal::Refused(stage, errno))
+            }
+            // This can't be said of what does not run.
+            Reply::Exited { .. } => Err(Refusal::Refused(Stage::Spec, Errno::PROTO.raw_os_error())),
+        }
     }
 
     pub fn process(&self) -> Process {
         self.process
     }
 
-    /// Sends a signal to the whole process group, and returns when it has been sent. Nothing happens
-    /// if the child has ended.
-    pub fn signal(&self, signal: i32) -> Result<(), LauncherGone> {
-        let number = {
-            // Held until it is sent, so that acknowledgements come in the order of the numbers.
-            let mut asked = self.entry.asked.lock();
-            *asked += 1;
+    /// Sends a signal to the whole process group; nothing happens if the child has ended.
+    pub fn signal(&self, signal: i32) {
+        if self.exit.is_none() {
             self.link.kill(self.id, signal);
-            *asked
-        };
-        let mut known = self.entry.known.lock();
-        loop {
-            match &known.state {
-                State::Ended(_, exit) => return exit.as_ref().map(drop).map_err(Clone::clone),
-                _ if known.acknowledged >= number => return Ok(()),
-                _ => self.entry.news.wait(&mut known),
-            }
         }
     }
 
-    /// Readable once the child has ended, or its launcher.
+    /// Readable once the child has ended, or its launcher, until it is waited for.
     pub fn ended(&self) -> BorrowedFd<'_> {
-        self.entry.ended.as_fd()
+        self.line.as_ref().expect("it is taken back when this is dropped").as_fd()
     }
 
     /// Waits for the end.
-    pub fn wait(&self) -> Result<Exit, LauncherGone> {
-        let mut known = self.entry.known.lock();
-        loop {
-            match &known.state {
-                State::Ended(_, exit) => return exit.clone(),
-                _ => self.entry.news.wait(&mut known),
-            }
-        }
+    pub fn wait(&mut self) -> Result<Exit, LauncherGone> {
+        let line = self.line.as_ref().expect("it is taken back when this is dropped");
+        let exit = self.exit.get_or_insert_with(|| match self.link.hear(line) {
+            Ok(Reply::Exited { status, usage }) => Ok(Exit::new(status, usage)),
+            Err(Refusal::Gone(gone)) => Err(gone),
+            other => Err(LauncherGone { how: format!("it says {other:?}") }),
+        });
+        exit.clone()
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.link.is_ours() && !matches!(self.entry.known.lock().state, State::Ended(..)) {
-            self.link.kill(self.id, Signal::KILL.as_raw());
+        if !self.link.is_ours() {
+            return;
+        }
+        match (&self.exit, self.line.take()) {
+            (Some(Ok(_)), Some(line)) => self.link.put(line),
+            (Some(_), _) | (_, None) => {}
+            (None, Some(_)) => self.link.kill(self.id, Signal::KILL.as_raw()),
         }
     }
 }

@@ -173,25 +173,25 @@ pub fn run(
         cgroup: command.cgroup,
     };
     let began = Instant::now();
-    let child = children.spawn(spec)?;
+    let mut child = children.spawn(spec)?;
     events(Happened::Spawned(child.process()));
     let pipes = [&mut output.pipe, &mut errors.pipe].map(std::mem::take);
     let keeps = [&mut output.keep, &mut errors.keep].map(std::mem::take);
     let mut watch = Watch::new(&child, pipes, beats, keeps, command.grace);
     watch.run(stop, events)?;
+    let Watch { ended, stopped, excess, keeps, .. } = watch;
     let exit = child.wait()?;
-    let wall = watch.ended.map_or_else(|| began.elapsed(), |ended| ended - began);
-    let stopped = watch.stopped.is_some();
+    let wall = ended.map_or_else(|| began.elapsed(), |ended| ended - began);
     // What was said of a failure is wanted then above all.
     errors.keep_file(command.sync)?;
-    if let Some((stream, most)) = watch.excess {
+    if let Some((stream, most)) = excess {
         return Err(CommandError::TooMuchOutput { stream, most });
     }
     if matches!(exit.status, Status::Code(code) if command.success.contains(&code)) {
         output.keep_file(command.sync)?;
     }
-    let [stdout, stderr] = watch.keeps.map(Keep::into_bytes);
-    Ok(Finished { status: exit.status, usage: exit.usage, stdout, stderr, stopped, wall })
+    let [stdout, stderr] = keeps.map(Keep::into_bytes);
+    Ok(Finished { status: exit.status, usage: exit.usage, stdout, stderr, stopped: stopped.is_some(), wall })
 }
 
 /// Where a stream goes.

@@ -92,7 +92,7 @@ pub enum CommandError {
 }
 
 /// Why the launcher did not start a command, or could not be asked.
-#[derive(Clone)]
+#[derive(Debug)]
 pub(super) enum Refusal {
     Refused(Stage, i32),
     Gone(LauncherGone),

@@ -75,11 +75,10 @@ impl Children {
         let request = spec.prepare(id, &self.mark)?;
         loop {
             let link = self.link()?;
-            if let Some(entry) = link.ask(id, &request)? {
-                return Child::begin(link, id, entry).map_err(|refusal| refusal.explain(&spec));
+            if let Some(line) = link.ask(&request)? {
+                return Child::begin(link, id, line).map_err(|refusal| refusal.explain(&spec));
             }
             // That launcher is dead, and nothing has reached it: another one may do it.
-            link.wait_for_end();
         }
     }
 

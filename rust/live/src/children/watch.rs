@@ -86,7 +86,7 @@ impl<'w> Watch<'w> {
                 return Ok(());
             }
             if due {
-                self.kill()?;
+                self.kill();
                 continue;
             }
             for source in self.wait(stop, timeout)? {
@@ -100,7 +100,7 @@ impl<'w> Watch<'w> {
                     Source::End => self.ended = Some(Instant::now()),
                     Source::Stop => {
                         self.stopped = Some(Instant::now());
-                        self.child.signal(Signal::TERM.as_raw())?;
+                        self.child.signal(Signal::TERM.as_raw());
                     }
                 }
             }
@@ -146,15 +146,15 @@ impl<'w> Watch<'w> {
             Err(most) => {
                 self.excess = Some((STREAMS[index], most));
                 pipe.close();
-                self.kill()?;
+                self.kill();
             }
         }
         Ok(())
     }
 
-    fn kill(&mut self) -> Result<(), CommandError> {
+    fn kill(&mut self) {
         self.killed = true;
-        Ok(self.child.signal(Signal::KILL.as_raw())?)
+        self.child.signal(Signal::KILL.as_raw());
     }
 }
 

@@ -167,21 +167,21 @@ impl PoolWorker {
                 return Ok(self.died(ending));
             }
             if stopped {
-                let _ = self.child.signal(libc::SIGTERM);
+                self.child.signal(libc::SIGTERM);
                 ending =
                     Some(Ending::Stopped { kill: Instant::now() + Duration::from_micros(job.grace as u64) });
             }
             if let Some(Ending::Stopped { kill }) = ending
                 && kill <= Instant::now()
             {
-                let _ = self.child.signal(libc::SIGKILL);
+                self.child.signal(libc::SIGKILL);
                 ending = Some(Ending::Killed);
             }
             if ending.is_none()
                 && let Some((most, before)) = cpu.zip(before)
                 && self.cpu().is_some_and(|now| now - before > most + LENIENCE)
             {
-                let _ = self.child.signal(libc::SIGKILL);
+                self.child.signal(libc::SIGKILL);
                 ending = Some(Ending::Exceeded);
             }
         }
@@ -247,7 +247,7 @@ impl PoolWorker {
         };
         // Who closes what the engine speaks to it over need not end.
         if ending.is_none() && !self.has_ended(GOODBYE) {
-            let _ = self.child.signal(libc::SIGKILL);
+            self.child.signal(libc::SIGKILL);
             let message = "the process that ran the body closed descriptor 3, over which the engine speaks to \
                            it, and was ended; leave that open";
             return failed(WORKER_DIED, message.to_owned(), true);
