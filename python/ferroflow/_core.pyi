@@ -147,7 +147,7 @@ class PoolWorker:
         cls,
         engine: Engine,
         args: Sequence[str | bytes],
-        variables: Mapping[str, str],
+        variables: dict[str, str],
         directory: str | None,
         hello: bytes,
     ) -> PoolWorker: ...
@@ -171,7 +171,7 @@ class Finished:
 
 def run_command(
     args: Sequence[str | bytes],
-    variables: Mapping[str, str],
+    variables: dict[str, str],
     directory: str | None,
     stdin: bytes | PathLike[str] | None,
     stdout: str | None,

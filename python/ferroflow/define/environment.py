@@ -32,7 +32,7 @@ class Launch:
     """
 
     args: Sequence[str | bytes]
-    variables: Mapping[str, str]
+    variables: dict[str, str]
     directory: str | None
 
 

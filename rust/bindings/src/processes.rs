@@ -1,7 +1,7 @@
 //! Processes that run bodies: the pool and its programs, and commands.
 
 use std::cell::Cell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use ferroflow_live::children::{
 use ferroflow_live::pool::{self, Ran};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::engine::Engine;
 use crate::job::{Failed, Job};
@@ -164,13 +164,14 @@ impl PoolWorker {
         py: Python<'_>,
         engine: &Engine,
         args: Vec<OsString>,
-        variables: HashMap<OsString, OsString>,
+        variables: Bound<'_, PyDict>,
         directory: Option<PathBuf>,
         hello: Vec<u8>,
     ) -> PyResult<Self> {
+        let variables = pairs(&variables)?;
         let started = py.detach(|| {
             let children = engine.live.children().map_err(|error| SpawnError::Launcher { error })?;
-            pool::PoolWorker::start(children, args, variables.into_iter().collect(), directory, &hello)
+            pool::PoolWorker::start(children, args, variables, directory, &hello)
         });
         started.map(|worker| Self { worker: Mutex::new(Some(worker)) }).map_err(|failed| refused(py, &failed))
     }
@@ -251,7 +252,7 @@ static CHILDREN: OnceLock<Children> = OnceLock::new();
 pub(crate) fn run_command(
     py: Python<'_>,
     args: Vec<OsString>,
-    variables: HashMap<OsString, OsString>,
+    variables: Bound<'_, PyDict>,
     directory: Option<PathBuf>,
     stdin: Option<Reads>,
     stdout: Option<PathBuf>,
@@ -265,7 +266,7 @@ pub(crate) fn run_command(
     let limits = job.map(|job| job.job.limits).unwrap_or_default();
     let file_or = |path: Option<PathBuf>, most| path.map_or(Output::Capture { most }, Output::File);
     let command = Command {
-        env: variables.into_iter().collect(),
+        env: pairs(&variables)?,
         cwd: directory,
         limits: Limits { data: limits.memory, cpu: limits.cpu.map(|cpu| (cpu as u64).div_ceil(1_000_000)) },
         stdin: match stdin {
@@ -344,6 +345,16 @@ pub(crate) fn run_command(
         stderr: PyBytes::new(py, &finished.stderr).unbind(),
         exceeded,
     })
+}
+
+/// Environment variables: many, for each command that starts.
+fn pairs(variables: &Bound<'_, PyDict>) -> PyResult<Vec<(OsString, OsString)>> {
+    let text = |value: Bound<'_, PyAny>| match value.cast::<PyString>().map(|it| it.to_str()) {
+        // It is the same in every encoding that a system has for its texts.
+        Ok(Ok(text)) if text.is_ascii() => Ok(OsString::from(text)),
+        _ => value.extract(),
+    };
+    variables.iter().map(|(name, value)| Ok((text(name)?, text(value)?))).collect()
 }
 
 /// Hands what a program writes to whoever listens.

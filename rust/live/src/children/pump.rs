@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 
 /// The end of a pipe that we read.
@@ -25,7 +25,8 @@ impl Pipe {
     pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
         let (reader, writer) = io::pipe()?;
         let reader = OwnedFd::from(reader);
-        fcntl_setfl(&reader, fcntl_getfl(&reader)? | OFlags::NONBLOCK)?;
+        // A new pipe has no other flags.
+        fcntl_setfl(&reader, OFlags::NONBLOCK)?;
         Ok((Self(Some(reader)), writer.into()))
     }
 

@@ -16,6 +16,10 @@ use super::{Child, CommandError, Stop};
 /// How long pipes are still read after the command has ended: what it has left behind may hold them.
 const LEFTOVERS: Duration = Duration::from_millis(200);
 
+/// How long only the end is waited for once a stream is at its own: a program that ends closes one after
+/// the other, and we would wake for each.
+const CLOSING: Duration = Duration::from_millis(1);
+
 /// Bytes that are read at a time.
 const READ: usize = 64 << 10;
 
@@ -38,6 +42,8 @@ pub(super) struct Watch<'w> {
     buffer: Vec<u8>,
     grace: Duration,
     killed: bool,
+    /// A stream has just come to its end.
+    closing: bool,
     pub(super) keeps: [Keep; 2],
     /// When it was told to stop.
     pub(super) stopped: Option<Instant>,
@@ -62,6 +68,7 @@ impl<'w> Watch<'w> {
             buffer: vec![0; READ],
             grace,
             killed: false,
+            closing: false,
             keeps,
             stopped: None,
             ended: None,
@@ -92,11 +99,11 @@ impl<'w> Watch<'w> {
             for source in self.wait(stop, timeout)? {
                 match source {
                     Source::Stream(index) => self.read(index, events)?,
-                    Source::Beats => {
-                        if let Read::Bytes(bytes) = self.beats.read(&mut self.buffer)? {
-                            self.lines.add(bytes, &mut told(events));
-                        }
-                    }
+                    Source::Beats => match self.beats.read(&mut self.buffer)? {
+                        Read::Bytes(bytes) => self.lines.add(bytes, &mut told(events)),
+                        Read::Later => {}
+                        Read::End => self.closing = true,
+                    },
                     Source::End => self.ended = Some(Instant::now()),
                     Source::Stop => {
                         self.stopped = Some(Instant::now());
@@ -108,13 +115,16 @@ impl<'w> Watch<'w> {
     }
 
     /// Waits until something happens, and says what.
-    fn wait(&self, stop: &Stop, timeout: Option<Duration>) -> io::Result<Vec<Source>> {
+    fn wait(&mut self, stop: &Stop, timeout: Option<Duration>) -> io::Result<Vec<Source>> {
+        let closing = std::mem::take(&mut self.closing) && self.ended.is_none();
+        let timeout = if closing { Some(timeout.map_or(CLOSING, |it| it.min(CLOSING))) } else { timeout };
         let mut sources = Vec::with_capacity(5);
         let mut descriptors = Vec::with_capacity(5);
         let streams = self.streams.iter().enumerate();
         let pipes = streams.map(|(index, pipe)| (Source::Stream(index), pipe));
         for (source, descriptor) in pipes
             .chain([(Source::Beats, &self.beats)])
+            .filter(|_| !closing)
             .filter_map(|(source, pipe)| Some((source, pipe.descriptor()?)))
             .chain(self.ended.is_none().then(|| (Source::End, self.child.ended())))
             .chain(self.stopped.is_none().then(|| (Source::Stop, stop.as_fd())))
@@ -140,7 +150,14 @@ impl<'w> Watch<'w> {
 
     fn read(&mut self, index: usize, events: &mut dyn FnMut(Happened<'_>)) -> Result<(), CommandError> {
         let pipe = &mut self.streams[index];
-        let Read::Bytes(bytes) = pipe.read(&mut self.buffer)? else { return Ok(()) };
+        let bytes = match pipe.read(&mut self.buffer)? {
+            Read::Bytes(bytes) => bytes,
+            Read::Later => return Ok(()),
+            Read::End => {
+                self.closing = true;
+                return Ok(());
+            }
+        };
         match self.keeps[index].add(bytes) {
             Ok(()) => events(Happened::Output(STREAMS[index], bytes)),
             Err(most) => {
