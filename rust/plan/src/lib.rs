@@ -2,3 +2,5 @@
 //! the kernel. Pure: no I/O, clock or randomness; seeds come in. Threads only where the result does
 //! not depend on them.
 #![forbid(unsafe_code)]
+
+pub mod simulate;

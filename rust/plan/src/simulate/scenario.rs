@@ -1,0 +1,218 @@
+//! What is simulated: a workflow, how long its steps take, what it meets, and where it runs.
+
+use std::sync::Arc;
+
+use ferroflow_define::Resources;
+use ferroflow_define::algebra::compile::{Kind, Program};
+use ferroflow_engine::Micros;
+
+use super::law::{BadLaw, Law};
+use super::machines::{Machine, Network};
+
+/// One simulation but for its seed.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub program: Arc<Program>,
+    /// Of the definition, for the journal.
+    pub digest: [u8; 32],
+    /// When the run is created.
+    pub start: Micros,
+    pub machines: Vec<Machine>,
+    pub network: Network,
+    /// Seconds that each node of each block takes on a machine of speed 1.
+    pub durations: Vec<Vec<Law>>,
+    /// What a node's driver answers where a real one would look at values.
+    pub answers: Vec<Vec<Answers>>,
+    /// Bytes that go from one node of the root block to another: (from, to, bytes).
+    pub transfers: Vec<(u32, u32, f64)>,
+    pub faults: Faults,
+    /// Keep events and placements.
+    pub keep: bool,
+}
+
+/// How open questions are answered.
+#[derive(Clone, Debug, Default)]
+pub enum Answers {
+    /// Each branch is as likely; a loop goes round once; an `each` has one item; nothing sleeps.
+    #[default]
+    Plain,
+    /// How likely each branch is, the else branch last.
+    Branches(Arc<[f64]>),
+    /// How often a loop goes round, how many items an `each` has (rounded), how long a sleep takes or
+    /// how long after the start a signal comes (seconds).
+    Amount(Law),
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// How likely an attempt is to fail, at a moment of its own.
+    pub failure: f64,
+    /// How likely an attempt is to be slow, and how many times as long it then takes.
+    pub straggler: (f64, f64),
+    /// Machines that are lost, with all that runs on them.
+    pub losses: Vec<Loss>,
+    /// Seconds that a machine stays up and stays down; it is lost again and again.
+    pub outages: Option<(Law, Law)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Loss {
+    pub machine: u32,
+    /// After the start.
+    pub at: Micros,
+    /// When it is back; `None`: never.
+    pub until: Option<Micros>,
+}
+
+/// Why a scenario can't be simulated.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum BadScenario {
+    #[error("there are no machines: give at least one")]
+    NoMachines,
+    #[error("machine {machine:?}: {what} is {value}, and has to be {least}")]
+    Machine { machine: String, what: &'static str, value: f64, least: &'static str },
+    #[error("the bandwidth is {0} bytes a second: it has to be above 0")]
+    Bandwidth(f64),
+    #[error("{place}: {error}")]
+    Law { place: String, error: BadLaw },
+    #[error("no machine has what step {step:?} needs: {needs}; ask for less, or add a machine that has it")]
+    Misfit { step: String, needs: String },
+    #[error("a share of {what} is {value}: it has to be from 0 to 1")]
+    Share { what: &'static str, value: f64 },
+    #[error("stragglers take {0} times as long: it has to be a finite number, 1 or more")]
+    Slowness(f64),
+    #[error("there is no machine number {machine}: there are {machines}")]
+    NoMachine { machine: u32, machines: usize },
+    #[error("{bytes} bytes can't go from node {from} to node {to}: {why}")]
+    Transfer { from: u32, to: u32, bytes: f64, why: &'static str },
+}
+
+/// Thousandths of a core that a step has which asks for none: one thread works on it.
+const ONE_CORE: u64 = 1000;
+
+/// What a step of the kernel's `resources` holds on a machine.
+pub(super) fn held(resources: &Resources) -> Resources {
+    let mut held = resources.clone();
+    held.amounts.entry("cpu".to_owned()).or_insert(ONE_CORE);
+    held
+}
+
+impl Scenario {
+    /// A plain one: each step takes a second on the only machine there is.
+    pub fn new(program: Arc<Program>, machines: Vec<Machine>) -> Self {
+        let columns = |program: &Program| program.blocks.iter().map(|it| it.nodes.len()).collect::<Vec<_>>();
+        let sizes = columns(&program);
+        Self {
+            program,
+            digest: [0; 32],
+            start: 0,
+            machines,
+            network: Network::default(),
+            durations: sizes.iter().map(|&nodes| vec![Law::Constant(1.0); nodes]).collect(),
+            answers: sizes.iter().map(|&nodes| vec![Answers::Plain; nodes]).collect(),
+            transfers: Vec::new(),
+            faults: Faults { straggler: (0.0, 1.0), ..Faults::default() },
+            keep: true,
+        }
+    }
+
+    /// Refuses what can't be simulated, with the place.
+    pub fn check(&self) -> Result<(), BadScenario> {
+        if self.machines.is_empty() {
+            return Err(BadScenario::NoMachines);
+        }
+        for machine in &self.machines {
+            let speeds = machine.speeds.values().chain([&machine.speed]);
+            for (what, value, least, good) in speeds
+                .map(|&speed| ("a speed", speed, "a finite number above 0", speed.is_finite() && speed > 0.0))
+                .chain([("the price", machine.price, "a finite number, 0 or more", machine.price >= 0.0)])
+            {
+                if !good || !value.is_finite() {
+                    return Err(BadScenario::Machine { machine: machine.name.clone(), what, value, least });
+                }
+            }
+        }
+        if self.network.bandwidth.is_nan() || self.network.bandwidth <= 0.0 {
+            return Err(BadScenario::Bandwidth(self.network.bandwidth));
+        }
+        self.check_laws()?;
+        self.check_faults()?;
+        self.check_fits()
+    }
+
+    fn check_laws(&self) -> Result<(), BadScenario> {
+        let law = |law: &Law, place: &dyn Fn() -> String| {
+            law.check().map_err(|error| BadScenario::Law { place: place(), error })
+        };
+        law(&self.network.latency, &|| "the latency".to_owned())?;
+        for (block, laws) in self.program.blocks.iter().zip(&self.durations) {
+            for (node, duration) in block.nodes.iter().zip(laws) {
+                law(duration, &|| format!("the duration of step {:?}", &*node.id))?;
+            }
+        }
+        for (block, answers) in self.program.blocks.iter().zip(&self.answers) {
+            for (node, answer) in block.nodes.iter().zip(answers) {
+                match answer {
+                    Answers::Plain => {}
+                    Answers::Amount(amount) => law(amount, &|| format!("what {:?} comes to", &*node.id))?,
+                    Answers::Branches(weights) => {
+                        let weights = Law::Observed(weights.clone());
+                        law(&weights, &|| format!("the branches of {:?}", &*node.id))?;
+                    }
+                }
+            }
+        }
+        if let Some((up, down)) = &self.faults.outages {
+            law(up, &|| "the time that machines are up".to_owned())?;
+            law(down, &|| "the time that machines are down".to_owned())?;
+        }
+        let nodes = self.program.blocks[0].nodes.len() as u32;
+        for &(from, to, bytes) in &self.transfers {
+            let why = match (from.max(to) < nodes, bytes.is_finite() && bytes >= 0.0) {
+                (true, true) => continue,
+                (false, _) => "there is no such node",
+                (_, false) => "the size has to be a finite number, 0 or more",
+            };
+            return Err(BadScenario::Transfer { from, to, bytes, why });
+        }
+        Ok(())
+    }
+
+    fn check_faults(&self) -> Result<(), BadScenario> {
+        let (likely, times) = self.faults.straggler;
+        for (what, value) in [("failing attempts", self.faults.failure), ("stragglers", likely)] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(BadScenario::Share { what, value });
+            }
+        }
+        if !times.is_finite() || times < 1.0 {
+            return Err(BadScenario::Slowness(times));
+        }
+        let machines = self.machines.len();
+        match self.faults.losses.iter().find(|it| it.machine as usize >= machines) {
+            Some(loss) => Err(BadScenario::NoMachine { machine: loss.machine, machines }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_fits(&self) -> Result<(), BadScenario> {
+        let mut fitting: Option<Resources> = None;
+        for node in self.program.blocks.iter().flat_map(|block| &block.nodes) {
+            let Kind::Task(task) = &node.kind else { continue };
+            if fitting.as_ref() == Some(&task.options.resources) {
+                continue;
+            }
+            let needs = held(&task.options.resources).amounts;
+            let has = |machine: &Machine| {
+                needs.iter().all(|(name, amount)| machine.capacity.get(name).copied().unwrap_or(0) >= *amount)
+            };
+            if !self.machines.iter().any(has) {
+                let needs: Vec<String> = needs.iter().map(|(name, amount)| format!("{name} {amount}")).collect();
+                return Err(BadScenario::Misfit { step: node.id.to_string(), needs: needs.join(", ") });
+            }
+            fitting = Some(task.options.resources.clone());
+        }
+        Ok(())
+    }
+}
