@@ -61,12 +61,24 @@ pub fn simulate(scenario: &Scenario, seed: u64) -> Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
     /// An attempt ends, if the flight in the slot is still its own.
-    End { token: Token, slot: u32 },
+    End {
+        token: Token,
+        slot: u32,
+    },
     /// A machine is lost: for the nth time by chance, or as the scenario says.
-    Down { machine: u32, nth: Option<u32> },
-    Up { machine: u32, nth: Option<u32> },
+    Down {
+        machine: u32,
+        nth: Option<u32>,
+    },
+    Up {
+        machine: u32,
+        nth: Option<u32>,
+    },
     /// A signal for a node of the program.
-    Signal { block: u32, node: u32 },
+    Signal {
+        block: u32,
+        node: u32,
+    },
 }
 
 /// An attempt that runs.
@@ -185,6 +197,7 @@ impl<'s> Driver<'s> {
         self.begin();
         let mut stuck = None;
         while !self.run.state().is_terminal() {
+            self.forget();
             let next = self.happenings.peek().map(|Reverse((at, _))| *at);
             match (next, self.run.wake()) {
                 _ if self.is_stuck() => {
@@ -260,6 +273,15 @@ impl<'s> Driver<'s> {
         self.settle();
     }
 
+    /// Drops the ends of attempts that have ended otherwise: time need not pass for them.
+    fn forget(&mut self) {
+        while let Some(Reverse((_, Happening::End { token, slot }))) = self.happenings.peek()
+            && self.flights[*slot as usize].as_ref().is_none_or(|flight| flight.token != *token)
+        {
+            self.happenings.pop();
+        }
+    }
+
     /// Plans what comes after a time that a law gives.
     fn turn(&mut self, law: &Law, of: Of, subject: u32, nth: u32, then: Happening) {
         let after = law.sample(&mut Dice::new(self.seed, of, u64::from(subject), nth), 0);
@@ -305,7 +327,8 @@ impl<'s> Driver<'s> {
                 }
             }
             Happening::Signal { block, node } => {
-                let Kind::Signal(name) = &self.scenario.program.blocks[block as usize].nodes[node as usize].kind
+                let Kind::Signal(name) =
+                    &self.scenario.program.blocks[block as usize].nodes[node as usize].kind
                 else {
                     return;
                 };
@@ -362,7 +385,8 @@ impl<'s> Driver<'s> {
     fn settle(&mut self) {
         loop {
             for (_, token) in std::mem::take(&mut self.run.out.stops) {
-                let found = self.flights.iter().position(|it| it.as_ref().is_some_and(|it| it.token == token));
+                let found =
+                    self.flights.iter().position(|it| it.as_ref().is_some_and(|it| it.token == token));
                 if let Some(slot) = found {
                     self.vacate(slot as u32);
                 }
@@ -555,10 +579,13 @@ impl<'s> Driver<'s> {
 /// Which of the weights a number from 0 to 1 falls on.
 fn weighted(weights: &[f64], unit: f64) -> usize {
     let mut left = unit * weights.iter().sum::<f64>();
-    weights.iter().position(|weight| {
-        left -= weight;
-        left < 0.0
-    }).unwrap_or(weights.len() - 1)
+    weights
+        .iter()
+        .position(|weight| {
+            left -= weight;
+            left < 0.0
+        })
+        .unwrap_or(weights.len() - 1)
 }
 
 /// A list of so many nulls, as MessagePack.

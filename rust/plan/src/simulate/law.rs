@@ -102,8 +102,12 @@ impl Law {
         const SURE: &str = "the parameters were checked";
         let value = match self {
             Law::Constant(value) => *value,
-            Law::Uniform { least, most } => Uniform::new_inclusive(*least, *most).expect(SURE).sample(&mut dice.0),
-            Law::Normal { mean, deviation } => Normal::new(*mean, *deviation).expect(SURE).sample(&mut dice.0),
+            Law::Uniform { least, most } => {
+                Uniform::new_inclusive(*least, *most).expect(SURE).sample(&mut dice.0)
+            }
+            Law::Normal { mean, deviation } => {
+                Normal::new(*mean, *deviation).expect(SURE).sample(&mut dice.0)
+            }
             &Law::LogNormal { mean, deviation } => {
                 if mean == 0.0 {
                     return 0.0;
@@ -140,7 +144,8 @@ fn gamma(x: f64) -> f64 {
         1.505_632_735_149_311_6e-7,
     ];
     let x = x - 1.0;
-    let sum = (1..).zip(TERMS).fold(0.999_999_999_999_809_9, |sum, (n, term)| sum + term / (x + f64::from(n)));
+    let sum =
+        (1..).zip(TERMS).fold(0.999_999_999_999_809_9, |sum, (n, term)| sum + term / (x + f64::from(n)));
     let t = x + 7.5;
     (2.0 * std::f64::consts::PI).sqrt() * t.powf(x + 0.5) * (-t).exp() * sum
 }

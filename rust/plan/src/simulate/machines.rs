@@ -57,9 +57,9 @@ impl Machines {
         let mut names: Vec<String> = machines.iter().flat_map(|it| it.capacity.keys().cloned()).collect();
         names.sort();
         names.dedup();
-        let free = machines.iter().flat_map(|machine| {
-            names.iter().map(|name| machine.capacity.get(name).copied().unwrap_or(0))
-        });
+        let free = machines
+            .iter()
+            .flat_map(|machine| names.iter().map(|name| machine.capacity.get(name).copied().unwrap_or(0)));
         let ranked = tasks.iter().map(|task| {
             let speed = |it: &Machine| it.speeds.get(&**task).copied().unwrap_or(it.speed);
             let mut ranked: Vec<(u32, f64)> = (0..).zip(machines.iter().map(speed)).collect();
@@ -86,7 +86,8 @@ impl Machines {
 
     fn fits(&self, machine: u32, demand: &[(usize, u64)]) -> bool {
         let base = machine as usize * self.names.len();
-        self.up[machine as usize] && demand.iter().all(|&(resource, amount)| self.free[base + resource] >= amount)
+        self.up[machine as usize]
+            && demand.iter().all(|&(resource, amount)| self.free[base + resource] >= amount)
     }
 
     /// The machine on which a step ends first, and after how long: `work` is in microseconds, `fetch`

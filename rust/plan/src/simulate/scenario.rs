@@ -208,7 +208,8 @@ impl Scenario {
                 needs.iter().all(|(name, amount)| machine.capacity.get(name).copied().unwrap_or(0) >= *amount)
             };
             if !self.machines.iter().any(has) {
-                let needs: Vec<String> = needs.iter().map(|(name, amount)| format!("{name} {amount}")).collect();
+                let needs: Vec<String> =
+                    needs.iter().map(|(name, amount)| format!("{name} {amount}")).collect();
                 return Err(BadScenario::Misfit { step: node.id.to_string(), needs: needs.join(", ") });
             }
             fitting = Some(task.options.resources.clone());
