@@ -289,3 +289,41 @@ class Reader:
     def events(self, run: str) -> bytes: ...
     def verify(self, each: Callable[[int, int], object] | None = None) -> bytes: ...
     def commits(self) -> int: ...
+
+@final
+class Simulator:
+    def __new__(
+        cls,
+        program: Program,
+        start: int,
+        machines: Sequence[tuple[str, Mapping[str, int], float, Mapping[str, float], float]],
+        latency: tuple[str, Sequence[float]],
+        bandwidth: float,
+        default: tuple[str, Sequence[float]],
+        durations: Mapping[str, tuple[str, Sequence[float]]],
+        answers: Mapping[str, tuple[str, Sequence[float]]],
+        weights: Mapping[str, Sequence[float]],
+        transfers: Sequence[tuple[int, int, float]],
+        wrong: tuple[
+            float,
+            tuple[float, float],
+            Sequence[tuple[int, int, int | None]],
+            tuple[tuple[str, Sequence[float]], tuple[str, Sequence[float]]] | None,
+        ],
+    ) -> Simulator: ...
+    def all(
+        self, seeds: Sequence[int], told: Callable[[int], object] | None
+    ) -> list[tuple[str, int, float, list[int], int, int, str | None]]: ...
+    def one(self, seed: int) -> Simulated: ...
+
+@final
+class Simulated:
+    @property
+    def id(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def stuck(self) -> str | None: ...
+    def placed(self) -> list[tuple[str, int, int, int, int]]: ...
+    def events(self) -> bytes: ...
+    def save(self, path: str) -> None: ...

@@ -4,6 +4,7 @@ mod engine;
 mod job;
 mod processes;
 mod read;
+mod simulate;
 mod values;
 
 use ferroflow_define::algebra::compile::Program as Compiled;
@@ -125,6 +126,8 @@ mod _core {
     use super::processes::{Call, Finished, PoolWorker, Service, run_command};
     #[pymodule_export]
     use super::read::{Reader, post};
+    #[pymodule_export]
+    use super::simulate::{Simulated, Simulator};
     #[pymodule_export]
     use super::values::{Bytes, Private};
 

@@ -177,7 +177,7 @@ pub(crate) fn ended_of(run: &Run, values: &Values) -> Ended {
 }
 
 /// How the list of runs shows a run.
-pub(crate) fn row(run: &Run) -> RunRow {
+pub fn row(run: &Run) -> RunRow {
     let head = run.head();
     RunRow {
         id: run.id,

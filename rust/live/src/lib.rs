@@ -25,7 +25,7 @@ mod types;
 mod values;
 mod worker;
 
-pub use crate::batch::Update;
+pub use crate::batch::{Update, row};
 pub use crate::engine::{Engine, new_run};
 pub use crate::explain::Reason;
 pub use crate::inspect::{BlockView, Inspection, StepView, blocks, inspect};

@@ -168,11 +168,9 @@ impl<'s> Driver<'s> {
                 data[to as usize].push((from, bytes));
             }
         }
-        let mut id = [0; 16];
-        id[8..].copy_from_slice(&seed.to_le_bytes());
         Self {
             now: scenario.start,
-            run: Run::new(RunId(id), program),
+            run: Run::new(id(scenario.start, seed), program),
             scenario,
             seed,
             schedule,
@@ -574,6 +572,17 @@ impl<'s> Driver<'s> {
             run: keep.then(|| Box::new(self.run)),
         }
     }
+}
+
+/// A UUIDv7 that says no more than the start and the seed.
+fn id(start: Micros, seed: u64) -> RunId {
+    let mut id = [0; 16];
+    id[..6].copy_from_slice(&(start / 1000).to_be_bytes()[2..]);
+    id[6] = 0x70;
+    // The variant takes two bits; what they were stands before.
+    id[7] = (seed >> 62) as u8;
+    id[8..].copy_from_slice(&(seed & (u64::MAX >> 2) | 1 << 63).to_be_bytes());
+    RunId(id)
 }
 
 /// Which of the weights a number from 0 to 1 falls on.
