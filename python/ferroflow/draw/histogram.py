@@ -74,9 +74,9 @@ def histogram(values: Sequence[float], title: str = "", unit: str = "") -> str:
             f'<path d="M{x(value):.1f} 32V{floor}" stroke="{INK}" stroke-dasharray="3 3" opacity="0.6">'
             f"<title>{share:.0%}: {value:.4g} {words(unit)}</title></path>"
         )
-    for value in _round(least, most):
-        body.append(
-            f'<text x="{x(value):.1f}" y="{floor + 18}" font-size="11" text-anchor="middle" fill="{INK}">'
-            f"{value:.4g}{words(' ' + unit) if unit else ''}</text>"
-        )
+    body.extend(
+        f'<text x="{x(value):.1f}" y="{floor + 18}" font-size="11" text-anchor="middle" fill="{INK}">'
+        f"{value:.4g}{words(' ' + unit) if unit else ''}</text>"
+        for value in _round(least, most)
+    )
     return document(WIDTH, HEIGHT, body, title)

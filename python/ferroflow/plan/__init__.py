@@ -1,6 +1,7 @@
 """What a run would do: laws, machines and simulations."""
 
 from ferroflow.plan.laws import (
+    Amount,
     Constant,
     Exponential,
     Law,
@@ -22,6 +23,7 @@ from ferroflow.plan.simulation import (
 )
 
 __all__ = [
+    "Amount",
     "Constant",
     "Exponential",
     "Faults",
