@@ -23,6 +23,8 @@ __all__ = [
     "Program",
     "Reader",
     "Service",
+    "Simulated",
+    "Simulator",
     "__version__",
     "build_profile",
     "evaluate",

@@ -33,7 +33,7 @@ fn exit_codes_and_signals_are_told() {
 fn children_are_sessions_of_their_own_with_nothing_inherited() {
     let children = children();
     let launcher = || children.launcher().unwrap();
-    let mut child = children.spawn(spec(&["sleep", "100"])).unwrap();
+    let child = children.spawn(spec(&["sleep", "100"])).unwrap();
     let process = child.process();
     let stat = Stat::of(process.pid).unwrap();
     assert_eq!((stat.parent, stat.group, stat.started), (launcher(), process.pid, process.started));
@@ -92,7 +92,7 @@ fn a_signal_reaches_the_group() {
 #[test]
 fn who_drops_a_child_kills_it() {
     let children = children();
-    let mut child = children.spawn(spec(&["sleep", "100"])).unwrap();
+    let child = children.spawn(spec(&["sleep", "100"])).unwrap();
     let pid = child.process().pid;
     drop(child);
     until("it is gone", || Stat::of(pid).is_none());
