@@ -231,13 +231,13 @@ class Simulation:
     >>> import ferroflow as ff
     >>> from ferroflow.plan import LogNormal, Machine, simulate
     >>> @ff.task
-    ... def work(n: int) -> int:
+    ... def fit(n: int) -> int:
     ...     return n
     >>> @ff.workflow
     ... def flow():
-    ...     return ff.each([1, 2, 3, 4], work)
+    ...     return ff.each([1, 2, 3, 4], fit)
     >>> machines = [Machine("a", cores=2), Machine("b", cores=1, speed=2)]
-    >>> found = simulate(flow, machines, durations={"work": LogNormal(10, 3)}, answers={"each": 4}, seeds=100)
+    >>> found = simulate(flow, machines, durations={"fit": LogNormal(10, 3)}, answers={"each": 4}, seeds=100)
     >>> 10 < found.quantile(0.5) < 25
     True
     """
@@ -379,12 +379,12 @@ def simulate(
     >>> import ferroflow as ff
     >>> from ferroflow.plan import Faults, Machine, simulate
     >>> @ff.task(retry=3)
-    ... def work(n: int) -> int:
+    ... def brew(n: int) -> int:
     ...     return n
     >>> @ff.workflow
     ... def flow():
-    ...     return [work.options(id=f"w{n}")(n) for n in range(8)]
-    >>> found = simulate(flow, [Machine("m", cores=4)], durations={"work": 5}, seeds=20)
+    ...     return [brew.options(id=f"w{n}")(n) for n in range(8)]
+    >>> found = simulate(flow, [Machine("m", cores=4)], durations={"brew": 5}, seeds=20)
     >>> set(found.makespans), found.utilisations[0]
     ({10.0}, 1.0)
     >>> simulate(flow, [Machine("m", cores=4)], faults=Faults(failure=0.2), seeds=20).mean > 120
@@ -441,11 +441,11 @@ def recorded(view: RunView) -> dict[str, Amount]:
     >>> import ferroflow as ff
     >>> from ferroflow.plan import Machine, recorded, simulate
     >>> @ff.task
-    ... def work(n: int) -> int:
+    ... def tally(n: int) -> int:
     ...     return n
     >>> @ff.workflow
     ... def flow():
-    ...     return ff.each([1, 2, 3], work)
+    ...     return ff.each([1, 2, 3], tally)
     >>> with ff.Engine() as engine:
     ...     run = engine.start(flow)
     ...     _ = run.result()
