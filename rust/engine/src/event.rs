@@ -206,7 +206,7 @@ pub enum What {
         name: Arc<str>,
         value: Value,
     },
-    /// The body of an attempt that had been superseded has ended now.
+    /// The body of an attempt that had been superseded has ended now. The only event that may follow a run's end.
     StepUsed {
         step: Step,
         token: Token,

@@ -102,7 +102,9 @@ fn processes_of_superseded_attempts_are_known_beside_the_next_ones() {
     bench.wait();
     assert_eq!((bench.state("a"), bench.processes()), (StepState::TimedOut, vec![(0, 101)]));
     assert_eq!(bench.run.attempt(0), None);
-    assert!(bench.handle(Command::Used { step: 0, token: second, used: Used::default() }).is_err());
+    assert_eq!(bench.run.state(), RunState::Failed);
+    bench.handle(Command::Used { step: 0, token: second, used: Used::default() }).unwrap();
+    assert_eq!((bench.processes(), bench.run.state()), (vec![], RunState::Failed));
 
     let mut bench = Bench::started(Term::Parallel(vec![
         activity("a", Options::default()),

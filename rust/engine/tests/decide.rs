@@ -101,15 +101,15 @@ fn each_state_takes_the_commands_that_make_sense_in_it() {
             vec!["signal", "resume", "cancel", "fail", "used", "recover"],
         ),
         (running.recovered(), vec!["lease", "signal", "pause", "cancel", "fail", "used", "recover"]),
-        (end(|bench| bench.complete("a")), vec![]),
-        (end(|bench| bench.fail("a")), vec![]),
-        (change(&running, Command::Cancel { reason: "because".into() }), vec![]),
+        (end(|bench| bench.complete("a")), vec!["used"]),
+        (end(|bench| bench.fail("a")), vec!["used"]),
+        (change(&running, Command::Cancel { reason: "because".into() }), vec!["used"]),
         (
             end(|bench| {
                 bench.now += MINUTE;
                 bench.handle(Command::Tick).unwrap();
             }),
-            vec![],
+            vec!["used"],
         ),
     ];
     let states = cases.each_ref().map(|(bench, _)| bench.run.state());
@@ -149,7 +149,8 @@ fn each_state_takes_the_commands_that_make_sense_in_it() {
                 assert_eq!(run.head().error, Some((None, Failure::new("LOST", "its file is gone"))));
                 assert!((0..run.len()).all(|step| run.step(step) == Some(StepState::Cancelled)));
             } else if name == "used" {
-                assert_eq!(run.step(0), bench.run.step(0));
+                assert_eq!((run.state(), run.step(0)), (bench.run.state(), bench.run.step(0)));
+                assert_eq!((events.len(), run.sequence()), (1, bench.run.sequence() + 1));
             }
         }
     }
@@ -202,7 +203,9 @@ fn events_that_can_not_follow_are_refused() {
         What::RunFailed { step: None, error: Failure::new("LATE", "late") },
         What::RunCompleted { degraded: false },
         completed(b, 2),
-        What::StepUsed { step: b, token: 2, used: Used::default() },
+        What::SignalReceived { name: "go".into(), value: null() },
+        What::VariableSet { name: "x".into(), value: null() },
+        What::StepUsed { step: 77, token: 2, used: Used::default() },
     ] {
         refused(&bench.run, what);
     }

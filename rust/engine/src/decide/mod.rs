@@ -49,7 +49,7 @@ pub enum Command {
         retriable: bool,
         used: Option<Used>,
     },
-    /// What an attempt took that has been superseded, now that its body has ended.
+    /// What an attempt took that has been superseded, now that its body has ended: later than its run, maybe.
     Used {
         step: Step,
         token: Token,
@@ -152,11 +152,11 @@ impl Run {
             return Ok(());
         }
         for what in self.decide(command, now)? {
-            // An earlier event of the command may have ended the run.
+            self.record(what, now, out)?;
+            // What else the command comes to is of no use to a run that has ended with it.
             if self.state.is_terminal() {
                 break;
             }
-            self.record(what, now, out)?;
         }
         Ok(())
     }
@@ -258,8 +258,8 @@ impl Run {
                 self.current(step, token)?;
                 vec![self.attempt_failed(step, token, error, retriable, used, now)]
             }
+            // A body may go on for a while when its run has ended.
             Command::Used { step, token, used } => {
-                live("take what an attempt used")?;
                 self.step(step).ok_or(Refusal::NoStep(step))?;
                 vec![What::StepUsed { step, token, used }]
             }

@@ -35,6 +35,9 @@ impl Run {
         if self.sequence == 1 && !matches!(what, What::RunCreated { .. }) {
             return Err(self.illegal("a run begins with its creation"));
         }
+        if self.state.is_terminal() && !matches!(what, What::StepUsed { .. }) {
+            return Err(self.illegal(format!("the run is {} already", self.state)));
+        }
         match what {
             What::RunCreated {
                 digest, flags, seed, priority, timeout, correlation, step_timeout, ..
@@ -212,9 +215,6 @@ impl Run {
             }
             What::VariableSet { .. } => {}
             What::StepUsed { step, token, .. } => {
-                if self.state.is_terminal() {
-                    return Err(self.illegal("the run has ended"));
-                }
                 self.checked(*step)?;
                 self.processes.remove(token);
             }
