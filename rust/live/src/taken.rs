@@ -3,6 +3,8 @@
 use ferroflow_engine::Micros;
 use serde::{Deserialize, Serialize};
 
+use crate::children::Usage;
+
 /// What a body has taken, as far as that can be told of it alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
@@ -49,6 +51,17 @@ impl Taken {
             memory: self.memory,
             read: less(self.read, before.read),
             written: less(self.written, before.written),
+        }
+    }
+}
+
+impl From<Usage> for Taken {
+    fn from(usage: Usage) -> Self {
+        Self {
+            cpu: Some(usage.cpu_micros as Micros),
+            memory: Some(usage.peak_bytes),
+            read: Some(usage.read_bytes),
+            written: Some(usage.written_bytes),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 
+use super::Used;
 use crate::taken::{Taken, Whose};
 
 /// Measures one body after the other.
@@ -28,8 +29,9 @@ impl Meter {
     }
 
     /// It has ended.
-    pub(super) fn end(&self) -> Taken {
-        taken().since(self.before)
+    pub(super) fn end(&self) -> Used {
+        let so_far = taken();
+        Used { body: so_far.since(self.before), so_far }
     }
 }
 

@@ -53,6 +53,8 @@ enum Down<'m> {
 /// From the process.
 #[derive(Serialize, Deserialize)]
 enum Up<'m> {
+    /// It takes bodies from now on: what it has used by now is for none of them.
+    Ready(Used),
     Progress {
         percent: f64,
         message: Cow<'m, str>,
@@ -61,22 +63,29 @@ enum Up<'m> {
     /// Asks what surrounds the step.
     Ask,
     Done {
-        used: Taken,
+        used: Used,
         #[serde(with = "serde_bytes", borrow)]
         result: Cow<'m, [u8]>,
     },
     /// The same, with a result that is in a sealed file.
     DoneLong {
-        used: Taken,
+        used: Used,
         place: Place,
     },
     Failed {
-        used: Taken,
+        used: Used,
         code: Cow<'m, str>,
         message: Cow<'m, str>,
         details: Cow<'m, str>,
         retriable: bool,
     },
+}
+
+/// What the process has used: for the last body, and since it was started.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Used {
+    body: Taken,
+    so_far: Taken,
 }
 
 /// A value in a sealed file that comes with the message: which one of the files, and where in it.

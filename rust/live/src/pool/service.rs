@@ -10,9 +10,8 @@ use ferroflow_journal::{Bytes, LARGE};
 use parking_lot::Mutex;
 
 use super::measure::{Meter, limit, unlimit};
-use super::{Down, Place, Up, in_file, post, take};
+use super::{Down, Place, Up, Used, in_file, post, take};
 use crate::children::Channel;
-use crate::taken::Taken;
 
 /// What the program of a process in the pool talks to the engine with.
 pub struct Service {
@@ -53,7 +52,10 @@ impl Service {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         match rmp_serde::from_slice(&buffer).map_err(garbled)? {
-            Down::Hello(bytes) => Ok(bytes.into_owned()),
+            Down::Hello(bytes) => {
+                post(&self.channel, &Up::Ready(self.meter.lock().end()), &[])?;
+                Ok(bytes.into_owned())
+            }
             _ => Err(garbled("a greeting comes first")),
         }
     }
@@ -144,7 +146,7 @@ impl Call {
         post(&self.service.channel, &Up::Failed { used, code, message, details, retriable }, &[])
     }
 
-    fn measured(&self) -> Taken {
+    fn measured(&self) -> Used {
         unlimit(self.memory, self.cpu);
         self.service.meter.lock().end()
     }

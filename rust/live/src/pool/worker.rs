@@ -36,6 +36,8 @@ pub struct PoolWorker {
     child: Child,
     channel: Channel,
     buffer: Vec<u8>,
+    /// What it had used when the last body ended; unknown until it is ready.
+    before: Option<Taken>,
     /// It takes no more bodies.
     gone: bool,
 }
@@ -82,7 +84,7 @@ impl PoolWorker {
         };
         let child = children.spawn(spec)?;
         post(&channel, &Down::Hello(hello.into()), &[]).map_err(failed)?;
-        Ok(Self { child, channel, buffer: Vec::new(), gone: false })
+        Ok(Self { child, channel, buffer: Vec::new(), before: None, gone: false })
     }
 
     /// Whether it can take another body: it may have died since the last one.
@@ -210,7 +212,7 @@ impl PoolWorker {
         files: &[OwnedFd],
     ) -> io::Result<Option<(Ran, Option<Taken>)>> {
         let message = rmp_serde::from_slice(&self.buffer);
-        let found = match message.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
+        let (ran, used) = match message.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
             Up::Progress { percent, message } => {
                 engine.progress(&job.ticket, percent, &message);
                 return Ok(None);
@@ -228,41 +230,56 @@ impl PoolWorker {
                 )?;
                 return Ok(None);
             }
-            Up::Done { used, result } => (Ran::Done((&*result).into()), Some(used)),
-            Up::DoneLong { used, place } => (Ran::Done(place.open(files)?), Some(used)),
+            Up::Ready(used) => {
+                self.before = Some(used.so_far);
+                return Ok(None);
+            }
+            Up::Done { used, result } => (Ran::Done((&*result).into()), used),
+            Up::DoneLong { used, place } => (Ran::Done(place.open(files)?), used),
             Up::Failed { used, code, message, details, retriable } => {
                 let error =
                     Failure { code: (*code).into(), message: (*message).into(), details: (*details).into() };
-                (Ran::Failed { error, retriable }, Some(used))
+                (Ran::Failed { error, retriable }, used)
             }
         };
-        Ok(Some(found))
+        self.before = Some(used.so_far);
+        Ok(Some((ran, Some(used.body))))
     }
 
     /// The process has ended, or hung up: it was told to, or something has killed it.
     fn died(&mut self, ending: Option<Ending>) -> (Ran, Option<Taken>) {
         self.gone = true;
-        let failed = |code: &str, message: String, retriable| {
-            (Ran::Failed { error: Failure::new(code, message), retriable }, None)
-        };
         // Who closes what the engine speaks to it over need not end.
-        if ending.is_none() && !self.has_ended(GOODBYE) {
-            self.child.signal(libc::SIGKILL);
-            let message = "the process that ran the body closed descriptor 3, over which the engine speaks to \
-                           it, and was ended; leave that open";
-            return failed(WORKER_DIED, message.to_owned(), true);
-        }
-        let status = match self.child.wait() {
-            Ok(Exit { status, .. }) => status,
-            Err(error) => return failed(WORKER_DIED, error.to_string(), true),
+        let patience = match ending {
+            Some(Ending::Stopped { kill }) => kill.saturating_duration_since(Instant::now()),
+            _ => GOODBYE,
         };
-        match (ending, status) {
+        let hung_up = !self.has_ended(patience);
+        if hung_up {
+            self.child.signal(libc::SIGKILL);
+        }
+        let failed = |code: &str, message: String, retriable| Ran::Failed {
+            error: Failure::new(code, message),
+            retriable,
+        };
+        let Exit { status, usage } = match self.child.wait() {
+            Ok(exit) => exit,
+            Err(error) => return (failed(WORKER_DIED, error.to_string(), true), None),
+        };
+        let ran = match (ending, status) {
             (Some(Ending::Exceeded), _) | (None, Status::Signal(libc::SIGXCPU)) => failed(
                 "RESOURCE_EXCEEDED",
                 "the body has used more processor time than it may use, and was ended".to_owned(),
                 false,
             ),
             (Some(_), _) => failed("CANCELLED", "the attempt was cancelled, and its process ended".to_owned(), false),
+            (None, _) if hung_up => failed(
+                WORKER_DIED,
+                "the process that ran the body closed descriptor 3, over which the engine speaks to it, and was \
+                 ended; leave that open"
+                    .to_owned(),
+                true,
+            ),
             (None, Status::Signal(libc::SIGKILL)) => failed(
                 WORKER_DIED,
                 "the process that ran the body was killed by SIGKILL: by somebody, or by the system for want of \
@@ -280,7 +297,8 @@ impl PoolWorker {
                 format!("the process that ran the body ended with exit status {code}, without a result"),
                 true,
             ),
-        }
+        };
+        (ran, self.before.map(|before| Taken::from(usage).since(before)))
     }
 
     /// Processor time that the process has used, in microseconds.
@@ -295,7 +313,9 @@ impl PoolWorker {
     /// Hangs up, and waits a moment for the process to end by itself; then it is killed.
     pub fn close(self) {
         self.channel.shut();
-        self.has_ended(GOODBYE);
+        if !self.gone {
+            self.has_ended(GOODBYE);
+        }
     }
 }
 
