@@ -1,5 +1,6 @@
 """Tasks that run in processes of their own: another process imports them from here."""
 
+import contextlib
 import ctypes
 import importlib
 import os
@@ -90,6 +91,21 @@ def sleeping(log: str, deaf: bool = False) -> None:
             if not deaf:
                 Path(log).write_text("told")
                 raise
+
+
+@ff.task(name="proc.stubborn", executor="process", grace="200ms")
+def stubborn(log: str) -> None:
+    burn.fn(0.2, 80)
+    Path(log).touch()
+    while True:
+        with contextlib.suppress(ff.Cancelled):
+            time.sleep(60)
+
+
+@ff.task(name="proc.burn_and_die", executor="process")
+def burn_and_die() -> None:
+    burn.fn(0.2, 80)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @ff.task(name="proc.leftover", executor="process")

@@ -55,7 +55,9 @@ impl Core {
             }
             self.lanes.begin(token, lane, entry.run, entry.step);
             let gate = if wary { self.batch } else { entry.gate };
-            let live = self.runs[entry.run as usize].as_ref().expect("it was live above");
+            let live = self.runs[entry.run as usize].as_mut().expect("it was live above");
+            live.bodies += 1;
+            let live = &*live;
             let task = live.run.task(entry.step).expect("only tasks are offered");
             let ticket = Ticket { share: task.options.share, ..ticket };
             let view = View::of(&live.values, &live.run, entry.step);
@@ -83,7 +85,7 @@ impl Core {
         }
     }
 
-    /// Records the outcome of an attempt; that of a superseded one is dropped.
+    /// Records the outcome of an attempt; of a superseded one only what it used.
     pub(crate) fn finish(&mut self, ticket: &Ticket, outcome: Outcome, taken: Option<Taken>) {
         if matches!(outcome, Outcome::Later) {
             return;
@@ -94,20 +96,22 @@ impl Core {
         let Ticket { run: index, step, token, queued, begun, .. } = *ticket;
         let Taken { cpu, memory, read, written } = taken.unwrap_or_default();
         let used = Used { wall: begun.elapsed().as_micros() as Micros, queued, cpu, memory, read, written };
+        let mut counts = false;
+        if let Some(Some(live)) = self.runs.get_mut(index as usize) {
+            live.bodies -= 1;
+            counts = live.run.attempt(step).is_some_and(|attempt| attempt.token == token);
+        }
+        self.refused += u64::from(!counts);
         let command = match outcome {
-            Outcome::Later => return,
-            Outcome::Failed { .. } if self.abandoned => return,
-            Outcome::Failed { error, retriable } => {
+            Outcome::Done(bytes) if counts => self.completion(ticket, bytes, used),
+            // What is given up for the engine's sake runs again.
+            Outcome::Failed { error, retriable } if counts && !self.abandoned => {
                 Command::Fail { step, token, error, retriable, used: Some(used) }
             }
-            Outcome::Done(bytes) => self.completion(ticket, bytes, used),
+            _ => Command::Used { step, token, used },
         };
-        // Only an attempt that no longer counts is refused; its run may have ended and gone.
-        let there = self.runs.get(index as usize).is_some_and(Option::is_some);
-        if !there || self.handle(index, command).is_err() {
-            self.refused += 1;
-            let _ = self.handle(index, Command::Used { step, token, used });
-        }
+        // None of these is refused by a run that can be carried on.
+        let _ = self.handle(index, command);
         if release {
             // It became ready while its process was being ended.
             let _ = self.change(index, |live, _| {

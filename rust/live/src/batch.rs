@@ -7,7 +7,7 @@ use ferroflow_engine::{Event, Run, RunId, RunState};
 use ferroflow_journal::codec::Link;
 use ferroflow_journal::{Append, Batch, Bytes, Registered, RunRow};
 
-use crate::core::Core;
+use crate::core::{Core, Live};
 use crate::out::Out;
 use crate::types::Ended;
 use crate::values::Values;
@@ -95,7 +95,8 @@ impl Core {
         }
     }
 
-    /// A commit is done: what waited for it goes on, and ended runs are let go.
+    /// A commit is done: what waited for it goes on, and ended runs are let go of, once their bodies have
+    /// ended too.
     pub(crate) fn committed(&mut self, gathered: &mut Gathered) {
         self.durable = gathered.number;
         if !self.listeners.is_empty() {
@@ -111,25 +112,37 @@ impl Core {
                 self.listeners.retain(|listener| listener.send(update.clone()).is_ok());
             }
         }
-        for &Part { index, .. } in gathered.runs.iter().filter(|part| part.ended) {
-            let Some(live) = self.runs[index as usize].take() else { continue };
-            if let Some(at) = live.wake {
-                self.timers.remove(&(at, index));
+        for part in gathered.runs.iter().filter(|part| part.ended) {
+            let Some(mut live) = self.runs[part.index as usize].take() else { continue };
+            if !part.before.is_terminal() {
+                self.ended(part.index, &live);
             }
-            let id = live.run.id;
-            self.by_id.remove(&id);
-            let ended = ended_of(&live.run, &live.values);
-            self.remembered += ended.size();
-            self.done.insert(id, ended);
-            self.end_listeners.retain(|listener| listener.send(id).is_ok());
-            self.order.push_back(id);
-            // The last one stays, whatever its size: somebody is about to ask for it.
-            while (self.order.len() > REMEMBERED
-                || self.remembered > REMEMBERED_BYTES && self.order.len() > 1)
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.remembered -= self.done.remove(&oldest).map_or(0, |ended| ended.size());
+            if live.bodies > 0 || !live.events.is_empty() {
+                // Only what its bodies have used is still to come.
+                live.values = Values::new(self.settings.max_value);
+                live.link = part.link;
+                self.runs[part.index as usize] = Some(live);
             }
+        }
+    }
+
+    /// The end of a run is on record: whoever waits for it gets what it has come to.
+    fn ended(&mut self, index: u32, live: &Live) {
+        if let Some(at) = live.wake {
+            self.timers.remove(&(at, index));
+        }
+        let id = live.run.id;
+        self.by_id.remove(&id);
+        let ended = ended_of(&live.run, &live.values);
+        self.remembered += ended.size();
+        self.done.insert(id, ended);
+        self.end_listeners.retain(|listener| listener.send(id).is_ok());
+        self.order.push_back(id);
+        // The last one stays, whatever its size: somebody is about to ask for it.
+        while (self.order.len() > REMEMBERED || self.remembered > REMEMBERED_BYTES && self.order.len() > 1)
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.remembered -= self.done.remove(&oldest).map_or(0, |ended| ended.size());
         }
     }
 }
@@ -142,6 +155,8 @@ impl Gathered {
             let (record, link) = ferroflow_journal::codec::encode(&previous, part.first, &part.events);
             if part.ended {
                 links.remove(&part.run);
+                // For what may still come of it.
+                part.link = Some(link);
             } else {
                 links.insert(part.run, link);
             }

@@ -40,8 +40,10 @@ pub(crate) struct Live {
     pub told: RunState,
     pub workflow: Arc<str>,
     pub wake: Option<Micros>,
-    /// The link to continue from, until the committer knows it.
+    /// The link to continue from, until the committer knows it, and once the run has ended.
     pub link: Option<Link>,
+    /// Bodies of it that run. It is kept until they have ended, as what they used is recorded.
+    pub bodies: u32,
 }
 
 impl Live {
@@ -198,6 +200,7 @@ impl Core {
             stale_row: true,
             wake: None,
             link,
+            bodies: 0,
         })));
         Ok(index)
     }
@@ -379,6 +382,9 @@ impl Core {
     pub(crate) fn surroundings(&self, ticket: &Ticket) -> Option<Vec<u8>> {
         const SURE: &str = "memory takes what is written";
         let live = self.runs.get(ticket.run as usize)?.as_ref()?;
+        if live.run.state().is_terminal() {
+            return None;
+        }
         let (run, values) = (&live.run, &live.values);
         let mut out = Vec::new();
         rmp::encode::write_map_len(&mut out, 5).expect(SURE);
