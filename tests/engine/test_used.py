@@ -205,3 +205,18 @@ def test_the_log_is_whole_and_the_end_is_the_end_to_whoever_reads_it_later(tmp_p
         assert (record.state, record.ended) == ("cancelled", again.view().ended)
     verified = msgspec.msgpack.decode(_core.Reader(path).verify())
     assert (verified["complete"], verified["broken"]) == (True, [])
+
+
+def test_what_a_body_used_that_a_closing_engine_ends_is_recorded_and_its_step_runs_again(
+    tmp_path: Path,
+) -> None:
+    path, log = tmp_path / "it.db", tmp_path / "begun"
+    with ff.Engine(path, processes=1) as engine:
+        run = engine.start(flow_of(deaf.options(grace="20ms"), str(log)))
+        assert eventually(log.exists)
+        assert engine.close(drain=0.05) == 1
+    with ff.Engine(path, resume=False) as engine:
+        again = engine.handle(run.id)
+        assert kinds(again)[-1] == "StepUsed"
+        assert used_by(again).wall >= 50_000
+        assert again.view().steps[0].state == "running"
