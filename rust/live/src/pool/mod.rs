@@ -123,7 +123,11 @@ fn post(channel: &Channel, message: &impl Serialize, files: &[BorrowedFd<'_>]) -
 /// Waits for a message, puts it into the buffer, and returns its files; none once the other end is closed.
 fn take(channel: &Channel, buffer: &mut Vec<u8>) -> io::Result<Option<Vec<OwnedFd>>> {
     buffer.resize(INLINE, 0);
-    let (len, mut files) = channel.recv(buffer)?;
+    let (len, mut files) = match channel.recv(buffer) {
+        // It ended before it took all that it was sent.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+        received => received?,
+    };
     match (len, buffer.first()) {
         (0, _) => return Ok(None),
         (_, Some(0)) => {

@@ -18,6 +18,8 @@ pub struct Service {
     channel: Channel,
     meter: Mutex<Meter>,
     buffer: Mutex<Vec<u8>>,
+    /// It has said that it takes bodies.
+    ready: AtomicBool,
 }
 
 /// A body to be run.
@@ -42,7 +44,12 @@ fn garbled(error: impl std::fmt::Display) -> io::Error {
 
 impl Service {
     pub fn new(channel: Channel) -> Self {
-        Self { channel, meter: Mutex::new(Meter::new()), buffer: Mutex::default() }
+        Self {
+            channel,
+            meter: Mutex::new(Meter::new()),
+            buffer: Mutex::default(),
+            ready: AtomicBool::new(false),
+        }
     }
 
     /// What the engine says first.
@@ -52,16 +59,16 @@ impl Service {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         match rmp_serde::from_slice(&buffer).map_err(garbled)? {
-            Down::Hello(bytes) => {
-                post(&self.channel, &Up::Ready(self.meter.lock().end()), &[])?;
-                Ok(bytes.into_owned())
-            }
+            Down::Hello(bytes) => Ok(bytes.into_owned()),
             _ => Err(garbled("a greeting comes first")),
         }
     }
 
     /// Waits for the next body, and its arguments; none once the engine is gone.
     pub fn receive(self: &Arc<Self>) -> io::Result<Option<(Call, Vec<u8>)>> {
+        if !self.ready.swap(true, Ordering::Relaxed) {
+            post(&self.channel, &Up::Ready(self.meter.lock().end()), &[])?;
+        }
         let mut buffer = self.buffer.lock();
         loop {
             let Some(files) = take(&self.channel, &mut buffer)? else { return Ok(None) };

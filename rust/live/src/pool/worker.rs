@@ -83,7 +83,8 @@ impl PoolWorker {
             cwd,
         };
         let child = children.spawn(spec)?;
-        post(&channel, &Down::Hello(hello.into()), &[]).map_err(failed)?;
+        // One that ends at once is not told; what has become of it, its first body gets to know.
+        let _ = post(&channel, &Down::Hello(hello.into()), &[]);
         Ok(Self { child, channel, buffer: Vec::new(), before: None, gone: false })
     }
 
@@ -266,13 +267,27 @@ impl PoolWorker {
             Ok(exit) => exit,
             Err(error) => return (failed(WORKER_DIED, error.to_string(), true), None),
         };
+        let how = match status {
+            Status::Signal(libc::SIGKILL) => {
+                "was killed by SIGKILL: by somebody, or by the system for want of memory".to_owned()
+            }
+            Status::Signal(signal) => format!("was killed by {}", named(signal)),
+            Status::Code(code) => format!("ended with exit status {code}"),
+        };
         let ran = match (ending, status) {
             (Some(Ending::Exceeded), _) | (None, Status::Signal(libc::SIGXCPU)) => failed(
                 "RESOURCE_EXCEEDED",
                 "the body has used more processor time than it may use, and was ended".to_owned(),
                 false,
             ),
-            (Some(_), _) => failed("CANCELLED", "the attempt was cancelled, and its process ended".to_owned(), false),
+            (Some(_), _) => {
+                failed("CANCELLED", "the attempt was cancelled, and its process ended".to_owned(), false)
+            }
+            (None, _) if self.before.is_none() => failed(
+                "WORKER_NOT_READY",
+                format!("the process that was to run the body {how}, before it could take one"),
+                true,
+            ),
             (None, _) if hung_up => failed(
                 WORKER_DIED,
                 "the process that ran the body closed descriptor 3, over which the engine speaks to it, and was \
@@ -280,23 +295,12 @@ impl PoolWorker {
                     .to_owned(),
                 true,
             ),
-            (None, Status::Signal(libc::SIGKILL)) => failed(
-                WORKER_DIED,
-                "the process that ran the body was killed by SIGKILL: by somebody, or by the system for want of \
-                 memory"
-                    .to_owned(),
-                true,
-            ),
-            (None, Status::Signal(signal)) => failed(
-                WORKER_DIED,
-                format!("the process that ran the body was killed by {}", named(signal)),
-                true,
-            ),
-            (None, Status::Code(code)) => failed(
-                WORKER_DIED,
-                format!("the process that ran the body ended with exit status {code}, without a result"),
-                true,
-            ),
+            (None, Status::Code(_)) => {
+                failed(WORKER_DIED, format!("the process that ran the body {how}, without a result"), true)
+            }
+            (None, Status::Signal(_)) => {
+                failed(WORKER_DIED, format!("the process that ran the body {how}"), true)
+            }
         };
         (ran, self.before.map(|before| Taken::from(usage).since(before)))
     }
