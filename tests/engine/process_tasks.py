@@ -162,3 +162,8 @@ def local() -> Any:
     def inside() -> None: ...
 
     return inside
+
+
+@ff.task(name="proc.interpreter", executor="process")
+def interpreter() -> list[str | None]:
+    return [sys.prefix, os.environ.get("WRAPPED")]

@@ -46,8 +46,9 @@ class Environment:
     Parameters
     ----------
     python
-        The interpreter of tasks with `executor="process"`; it has to have ferroflow. Default: the
-        engine's.
+        The interpreter of tasks with `executor="process"`. It has to have the same version of ferroflow,
+        and the packages that the tasks need: of those of the engine's interpreter it has none.
+        Default: the engine's.
     packages
         Requirements as pip takes them. They are installed once, into a folder of their own, and go
         before what the interpreter has.

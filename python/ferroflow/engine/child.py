@@ -32,7 +32,7 @@ class Child:
         self._codec = Codec(key=setup.key)
         self._functions: dict[str, Any] = {}
         self._call: _core.Call | None = None
-        sys.path[:] = setup.path or sys.path
+        sys.path[:] = setup.path or [*sys.path, *setup.after]
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGXCPU, self._exceeded)
         # The terminal's Ctrl-C is for the engine.
@@ -87,7 +87,17 @@ class Child:
 
     def _import(self, call: _core.Call) -> None:
         if call.module != "__main__":
-            importlib.import_module(call.module)
+            try:
+                importlib.import_module(call.module)
+            except ModuleNotFoundError as error:
+                if error.name is None or not f"{call.module}.".startswith(f"{error.name}."):
+                    raise
+                raise Fail(
+                    "NOT_IMPORTABLE",
+                    f"{sys.executable} finds no module {error.name!r}, and task {call.task!r} is defined in "
+                    f"{call.module!r}; install it there, or add its folder to the PYTHONPATH of the "
+                    "task's environment",
+                ) from error
             return
         main = self._setup.main
         if main is None:
@@ -107,7 +117,10 @@ class Child:
 def main() -> None:
     """Serve the engine until it hangs up."""
     service = _core.Service(_CHANNEL)
-    child = Child(msgspec.msgpack.decode(service.hello(), type=Setup))
+    setup = msgspec.msgpack.decode(service.hello(), type=Setup)
+    if setup.version != _core.__version__:
+        sys.exit(f"this is ferroflow {_core.__version__}, and the engine is {setup.version}")
+    child = Child(setup)
     while (received := service.receive()) is not None:
         call, arguments = received
         call.finish(child.run(call, arguments))

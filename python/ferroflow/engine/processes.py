@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,7 +13,8 @@ import msgspec
 from ferroflow import _core
 from ferroflow.define.command import CommandTask
 from ferroflow.engine.bodies import pack
-from ferroflow.engine.outcomes import Outcome, failure
+from ferroflow.engine.outcomes import Failed, Outcome, failure
+from ferroflow.errors import Fail
 
 if TYPE_CHECKING:
     from ferroflow.define import Environment, Launch, Task
@@ -22,10 +24,17 @@ if TYPE_CHECKING:
 _KEPT = 4
 
 
+# Tells which ferroflow an interpreter has.
+_VERSION = "import ferroflow; print(ferroflow.__version__)"
+
+
 class Setup(msgspec.Struct):
     """What a process of the pool is told first."""
 
+    version: str
+    # Where it imports from, instead of where its interpreter does; and where after that.
     path: list[str]
+    after: list[str]
     main: tuple[str, str] | None
     key: bytes
 
@@ -73,35 +82,75 @@ class _Pool:
             if len(self._workers) >= _KEPT:
                 self._workers.pop(next(iter(self._workers))).close()
             worker = self._workers[key] = self._started(task.environment)
-        return worker.run(job, task.fn.__module__, arguments)
+        outcome = worker.run(job, task.fn.__module__, arguments)
+        if isinstance(outcome, tuple) and outcome[0] == "WORKER_NOT_READY":
+            return _explained(task.environment, outcome)
+        return outcome
 
     def _started(self, environment: Environment) -> _core.PoolWorker:
         launch = environment.launch([environment.interpreter(), "-m", "ferroflow.engine.child"])
+        path, after = _path(environment, launch)
         setup = Setup(
-            path=_path(environment, launch),
+            version=_core.__version__,
+            path=path,
+            after=after,
             main=_main(),
             key=self._bodies.codec.key(),
         )
-        return _core.PoolWorker(
-            self._core,
-            launch.args,
-            launch.variables,
-            launch.directory,
-            msgspec.msgpack.encode(setup),
-        )
+        try:
+            return _core.PoolWorker(
+                self._core,
+                launch.args,
+                launch.variables,
+                launch.directory,
+                msgspec.msgpack.encode(setup),
+            )
+        except Fail as error:
+            message = f"the interpreter of its environment can't be started: {error.message}"
+            raise Fail(error.code, message, retriable=error.retriable) from None
 
     def close(self) -> None:
         for worker in self._workers.values():
             worker.close()
 
 
-def _path(environment: Environment, launch: Launch) -> list[str]:
-    """Return where a process imports from; nothing if it is to find that out by itself."""
+def _path(environment: Environment, launch: Launch) -> tuple[list[str], list[str]]:
+    """Return where a process imports from, instead of where its interpreter does, and where after that."""
     if environment.python is not None:
-        return []
+        # The other interpreter has packages of its own. The program's modules are the engine's.
+        own = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
+        found = [Path(entry).absolute() for entry in sys.path]
+        return [], [str(entry) for entry in found if not any(entry.is_relative_to(prefix) for prefix in own)]
     # What the engine has added to its path is there; the environment's packages go before it.
     packages = launch.variables["PYTHONPATH"].split(os.pathsep)[:1] if environment.packages else []
-    return [*packages, *sys.path]
+    return [*packages, *sys.path], []
+
+
+def _explained(environment: Environment, outcome: Failed) -> Failed:
+    """Return the failure of a process that ended before it took a body, with what can be told of why."""
+    python, version = environment.interpreter(), _core.__version__
+    launch = environment.launch([python, "-c", _VERSION])
+    line = (launch.args, launch.variables, launch.directory)
+    try:
+        found = _core.run_command(*line, None, None, None, 1 << 20, 1 << 20, {0}, None, None)
+    except Fail as error:
+        return failure(error)
+    code, message, details, _ = outcome
+    there = found.stdout.decode("utf-8", "replace").strip()
+    said = found.stderr.decode("utf-8", "replace").strip()
+    install = f"install it: {python} -m pip install ferroflow=={version}"
+    if "No module named 'ferroflow'" in said:
+        why = f"{python} has no ferroflow; {install}"
+    elif found.status or found.signal:
+        last = said.splitlines()[-1][:500] if said else "it does not say why"
+        why = f"{python} can't import ferroflow {version}: {last}"
+    elif not there:
+        why = f"{python} is no interpreter of Python; give another one"
+    elif there != version:
+        why = f"{python} has ferroflow {there[:50]}, and the engine has {version}; {install}"
+    else:
+        return code, f"{message}; what it said is where the engine's standard error goes", details, True
+    return code, f"{message}: {why}", said, False
 
 
 def _main() -> tuple[str, str] | None:
