@@ -142,6 +142,7 @@ bench-peers: wheel $(PEER_STAMPS) build/peers/ours/.installed ## Measure ferrofl
 	$(BIN)/python -m pytest benches/peers --import-mode=prepend --timeout 1800 \
 		--benchmark-columns=min,median,max,rounds --benchmark-json $(RESULTS)/peers.json
 	$(BIN)/python benches/peers/limits.py build/peers/ours/bin/python
+	$(BIN)/python benches/peers/accuracy.py build/peers/ours/bin/python
 	$(BIN)/python benches/peers/table.py $(RESULTS)/peers.json
 
 build/peers/ours/.installed: build/.wheel
