@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ferroflow_launcher::stat::{Stat, each_process, variable};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::ENGINE_MARK;
@@ -62,7 +63,7 @@ fn until_none_is_left(mut kill: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// Kills the living processes that are meant; false if there are none.
+/// Kills the living processes that are meant; false if there are none. One that can't be killed is there, too.
 fn kill_where(meant: impl Fn(u32, &Stat) -> bool) -> bool {
     let mut found = false;
     each_process(|pid| {
@@ -71,9 +72,10 @@ fn kill_where(meant: impl Fn(u32, &Stat) -> bool) -> bool {
         }
         // Opened first: if the number goes to another process after that, the signal reaches nobody.
         let Some(process) = Pid::from_raw(pid as i32) else { return };
-        let Ok(process) = pidfd_open(process, PidfdFlags::empty()) else { return };
+        let opened = pidfd_open(process, PidfdFlags::empty());
         if Stat::of(pid).is_some_and(|stat| !stat.is_over() && meant(pid, &stat)) {
-            found |= pidfd_send_signal(&process, Signal::KILL).is_ok();
+            let killed = opened.and_then(|process| pidfd_send_signal(process, Signal::KILL));
+            found |= killed != Err(Errno::SRCH);
         }
     });
     found
