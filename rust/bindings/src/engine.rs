@@ -312,7 +312,7 @@ impl Engine {
     #[pyo3(signature = (lane, execute, cancel=None))]
     fn work(&self, py: Python<'_>, lane: u8, execute: Bound<'_, PyAny>, cancel: Option<Bound<'_, PyAny>>) {
         let (live, names) = (self.live.clone(), HashMap::new());
-        self.live.work(lane, &mut Worker { py, live, lane, execute, cancel, names });
+        self.live.work(lane, &mut Worker { py, live, lane, execute, cancel, names, last: None });
     }
 
     /// Bounds the bodies that a lane runs at a time.

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use ferroflow_engine::Failure;
 use ferroflow_journal::store::INLINE;
-use ferroflow_live::{Executor, Outcome, THREADS, Taken, Ticket, Whose};
+use ferroflow_live::{Executor, Outcome, Ran, THREADS, Taken, Ticket, Whose};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
@@ -122,6 +123,10 @@ fn outcome(live: &ferroflow_live::Engine, ticket: &Ticket, returned: PyResult<Bo
     }
 }
 
+/// A body that begins so soon after the last one is measured from the end of that: to ask the system again
+/// would take longer than what the thread may have used in between.
+const NEAR: Duration = Duration::from_micros(10);
+
 pub(crate) struct Worker<'py> {
     pub py: Python<'py>,
     pub live: Arc<ferroflow_live::Engine>,
@@ -130,10 +135,12 @@ pub(crate) struct Worker<'py> {
     pub cancel: Option<Bound<'py, PyAny>>,
     /// Names of tasks as Python has them, so that none is made twice.
     pub names: HashMap<Arc<str>, Bound<'py, PyString>>,
+    /// What this thread had used when its last body ended, unless it has waited since.
+    pub last: Option<(Instant, Taken)>,
 }
 
 impl Executor for Worker<'_> {
-    fn run(&mut self, mut job: ferroflow_live::Job) -> (Outcome, Option<Taken>) {
+    fn run(&mut self, mut job: ferroflow_live::Job) -> Ran {
         let name = match self.names.get(&job.task) {
             Some(name) => name,
             None => self.names.entry(job.task.clone()).or_insert(PyString::new(self.py, &job.task)),
@@ -143,20 +150,31 @@ impl Executor for Worker<'_> {
         let job = Bound::new(self.py, Job { live: live.clone(), job, taken: OnceLock::new() });
         let job = match job {
             Ok(job) => job,
-            Err(error) => return (outcome(live, &ticket, Err(error)), None),
+            Err(error) => {
+                let outcome = outcome(live, &ticket, Err(error));
+                return Ran { outcome, taken: None, ended: Instant::now() };
+            }
         };
         if self.lane != THREADS {
-            let outcome = outcome(live, &ticket, self.execute.call1((&job, name, arguments)));
-            return (outcome, job.get().taken.get().copied());
+            let returned = self.execute.call1((&job, name, arguments));
+            let ended = Instant::now();
+            let outcome = outcome(live, &ticket, returned);
+            return Ran { outcome, taken: job.get().taken.get().copied(), ended };
         }
-        let before = Taken::so_far(Whose::Thread);
+        let before = match self.last {
+            Some((at, taken)) if ticket.begun.saturating_duration_since(at) < NEAR => taken,
+            _ => Taken::so_far(Whose::Thread),
+        };
         let returned = self.execute.call1((job, name, arguments));
+        let (ended, so_far) = (Instant::now(), Taken::so_far(Whose::Thread));
+        self.last = Some((ended, so_far));
         // The most memory that the whole process had says nothing of one thread.
-        let taken = Taken { memory: None, ..Taken::so_far(Whose::Thread).since(before) };
-        (outcome(live, &ticket, returned), Some(taken))
+        let taken = Taken { memory: None, ..so_far.since(before) };
+        Ran { outcome: outcome(live, &ticket, returned), taken: Some(taken), ended }
     }
 
     fn idle(&mut self, wait: &mut (dyn FnMut() + Send)) {
+        self.last = None;
         self.py.detach(wait);
     }
 

@@ -13,6 +13,7 @@ use crate::out::Out;
 use crate::taken::Taken;
 use crate::types::{Job, Outcome, Ticket};
 use crate::values::{self, View};
+use crate::worker::Ran;
 
 impl Core {
     /// Takes the next attempt of a lane, preferring steps that need not wait for a commit.
@@ -38,18 +39,19 @@ impl Core {
                 self.failed = Some("no more fencing tokens: open the engine again".to_owned());
                 return None;
             };
+            let at = now();
             let ticket = Ticket {
                 run: entry.run,
                 step: entry.step,
                 token,
                 class,
-                queued: now() - entry.since,
+                queued: at - entry.since,
                 begun: Instant::now(),
                 share: false,
             };
             let wary =
                 self.runs[entry.run as usize].as_ref().is_some_and(|live| live.run.is_wary(entry.step));
-            if self.handle(entry.run, Command::Lease { step: entry.step, token }).is_err() {
+            if self.handle_at(entry.run, Command::Lease { step: entry.step, token }, at).is_err() {
                 self.schedule.release(class);
                 continue;
             }
@@ -79,14 +81,16 @@ impl Core {
                 Ok(()) => return Some(job),
                 Err(message) => {
                     let error = Failure::new("EXPRESSION_FAILED", message);
-                    self.finish(&ticket, Outcome::Failed { error, retriable: false }, None);
+                    let outcome = Outcome::Failed { error, retriable: false };
+                    self.finish(&ticket, Ran { outcome, taken: None, ended: ticket.begun });
                 }
             }
         }
     }
 
     /// Records the outcome of an attempt; of a superseded one only what it used.
-    pub(crate) fn finish(&mut self, ticket: &Ticket, outcome: Outcome, taken: Option<Taken>) {
+    pub(crate) fn finish(&mut self, ticket: &Ticket, ran: Ran) {
+        let Ran { outcome, taken, ended } = ran;
         if matches!(outcome, Outcome::Later) {
             return;
         }
@@ -95,7 +99,8 @@ impl Core {
         self.news += 1;
         let Ticket { run: index, step, token, queued, begun, .. } = *ticket;
         let Taken { cpu, memory, read, written } = taken.unwrap_or_default();
-        let used = Used { wall: begun.elapsed().as_micros() as Micros, queued, cpu, memory, read, written };
+        let wall = ended.saturating_duration_since(begun).as_micros() as Micros;
+        let used = Used { wall, queued, cpu, memory, read, written };
         let mut counts = false;
         if let Some(Some(live)) = self.runs.get_mut(index as usize) {
             live.bodies -= 1;

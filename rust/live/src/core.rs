@@ -250,7 +250,11 @@ impl Core {
     }
 
     pub(crate) fn handle(&mut self, index: u32, command: Command) -> Result<(), Refusal> {
-        self.change(index, |live, now| live.run.handle(command, now, &mut live.events))
+        self.handle_at(index, command, now())
+    }
+
+    pub(crate) fn handle_at(&mut self, index: u32, command: Command, at: Micros) -> Result<(), Refusal> {
+        self.change_at(index, at, |live| live.run.handle(command, at, &mut live.events))
     }
 
     /// Lets something happen to a run and does what follows.
@@ -259,13 +263,23 @@ impl Core {
         index: u32,
         action: impl FnOnce(&mut Live, Micros) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
+        let at = now();
+        self.change_at(index, at, |live| action(live, at))
+    }
+
+    fn change_at(
+        &mut self,
+        index: u32,
+        at: Micros,
+        action: impl FnOnce(&mut Live) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         let Some(Some(live)) = self.runs.get_mut(index as usize) else { return Ok(()) };
         let (seen, state) = (live.events.len(), live.run.state());
-        let outcome = action(live, now());
+        let outcome = action(live);
         if let Err(Refusal::Illegal(why)) = &outcome {
             self.let_go(index, why.to_string());
         }
-        self.follow(index, seen, state);
+        self.follow(index, seen, state, at);
         outcome
     }
 
@@ -280,8 +294,8 @@ impl Core {
         self.news += 1;
     }
 
-    /// After events: keeps their values, answers what steps ask, offers what became ready.
-    fn follow(&mut self, index: u32, mut seen: usize, before: RunState) {
+    /// After events of an instant: keeps their values, answers what steps ask, offers what became ready.
+    fn follow(&mut self, index: u32, mut seen: usize, before: RunState, at: Micros) {
         let mut begun = None;
         loop {
             let Some(Some(live)) = self.runs.get_mut(index as usize) else { return };
@@ -317,7 +331,8 @@ impl Core {
         for (_, token) in std::mem::take(&mut live.run.out.stops) {
             self.news += u64::from(self.lanes.stop(token));
         }
-        let since = if live.run.out.offers.is_empty() { 0 } else { now() };
+        // To answer may have taken a while.
+        let since = if begun.is_some() { now() } else { at };
         for step in std::mem::take(&mut live.run.out.offers) {
             if self.lanes.hold(index, step) {
                 continue;

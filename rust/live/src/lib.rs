@@ -35,5 +35,5 @@ pub use crate::taken::{Taken, Whose};
 pub use crate::types::{
     Durability, Ended, EngineError, Job, Outcome, Request, Settings, Stats, Ticket, Unfinished,
 };
-pub use crate::worker::Executor;
+pub use crate::worker::{Executor, Ran};
 pub use ferroflow_journal::{Bytes, LARGE, Private};

@@ -1,5 +1,7 @@
 //! What those who run bodies tell the engine and ask it: signs of life, processes, surroundings, outcomes.
 
+use std::time::Instant;
+
 use ferroflow_engine::Command;
 use ferroflow_engine::event::Process;
 use ferroflow_journal::Bytes;
@@ -9,6 +11,7 @@ use crate::engine::Engine;
 use crate::lanes::Stopper;
 use crate::types::{EngineError, Outcome, Ticket};
 use crate::values;
+use crate::worker::Ran;
 
 impl Engine {
     /// A body's result as it is recorded. What takes long with a long one is done here, not under the lock.
@@ -52,8 +55,9 @@ impl Engine {
 
     /// Reports a body that said `Outcome::Later`.
     pub fn finish(&self, ticket: &Ticket, outcome: Outcome) {
+        let ran = Ran { outcome, taken: None, ended: Instant::now() };
         let mut core = self.core();
-        core.finish(ticket, outcome, None);
+        core.finish(ticket, ran);
         self.tell(core);
     }
 

@@ -64,7 +64,7 @@ pub struct Ticket {
     pub(crate) class: Class,
     /// For how long the step had been ready, and since when its body runs.
     pub(crate) queued: Micros,
-    pub(crate) begun: Instant,
+    pub begun: Instant,
     /// Whether the consumers of its result share it.
     pub(crate) share: bool,
 }

@@ -11,10 +11,17 @@ use crate::lanes::{LOOP, THREADS};
 use crate::taken::Taken;
 use crate::types::{Job, Outcome, Ticket};
 
+/// What became of a body.
+pub struct Ran {
+    pub outcome: Outcome,
+    /// What it has taken, where that is known.
+    pub taken: Option<Taken>,
+    pub ended: Instant,
+}
+
 /// Runs bodies. The engine calls it without holding its lock.
 pub trait Executor {
-    /// Also says what the body has taken, where that is known.
-    fn run(&mut self, job: Job) -> (Outcome, Option<Taken>);
+    fn run(&mut self, job: Job) -> Ran;
     /// Waits by calling `wait`; whatever the thread holds on to is let go meanwhile.
     fn idle(&mut self, wait: &mut (dyn FnMut() + Send));
     /// Attempts that were superseded while their asynchronous bodies run.
@@ -48,12 +55,12 @@ impl Engine {
 
     /// Runs steps of a lane until the engine stops.
     pub fn work(&self, lane: u8, executor: &mut dyn Executor) {
-        let mut done: Option<(Ticket, Outcome, Option<Taken>)> = None;
+        let mut done: Option<(Ticket, Ran)> = None;
         loop {
             let mut core = self.core();
             let news = core.news;
-            if let Some((ticket, outcome, taken)) = done.take() {
-                core.finish(&ticket, outcome, taken);
+            if let Some((ticket, ran)) = done.take() {
+                core.finish(&ticket, ran);
             }
             if lane == THREADS && core.surplus > 0 {
                 core.surplus -= 1;
@@ -115,8 +122,7 @@ impl Engine {
                 job.ticket.queued += (job.ticket.begun - waits).as_micros() as Micros;
             }
             let ticket = job.ticket;
-            let (outcome, taken) = executor.run(job);
-            done = Some((ticket, outcome, taken));
+            done = Some((ticket, executor.run(job)));
         }
     }
 }
