@@ -145,6 +145,7 @@ class Bodies:
 
     def __init__(self, codec: Codec, middleware: Sequence[Middleware]) -> None:
         self.codec = codec
+        self._decode = codec.decode
         self.middleware = [it for it in middleware if it.overrides("before_step", "after_step")]
         self._functions: dict[str, Callable[..., Any]] = {}
         self._tasks: dict[str, Task[..., Any]] = {}
@@ -169,7 +170,8 @@ class Bodies:
     def execute(self, job: _core.Job, name: str, arguments: bytes) -> Outcome:
         """Run a body in this thread."""
         try:
-            decode = self.codec.decoder(job.parts)
+            parts = job.parts
+            decode = self._decode if parts is None else self.codec.decoder(parts)
             *args, kwargs = decode(arguments)
             attempt.set((job, arguments, decode))
             result = self._functions[name](*args, **kwargs)

@@ -170,7 +170,7 @@ impl Core {
 
     /// Who has something to do now and waits to be told; each is told once.
     pub(crate) fn calls(&mut self) -> Calls {
-        let wanted = |lane: usize| self.lanes.wanted(lane as u8, self.schedule.waiting(lane as u8));
+        let wanted = |lane: usize| self.lanes.wanted(lane as u8, || self.schedule.waiting(lane as u8));
         Calls { workers: std::array::from_fn(wanted), timer: self.timer_moved() }
     }
 

@@ -77,10 +77,14 @@ impl Lanes {
         *idle = if waits { *idle + 1 } else { *idle - 1 };
     }
 
-    /// How many workers of a lane to wake for so many steps that wait there.
-    pub(crate) fn wanted(&self, lane: u8, steps: usize) -> usize {
+    /// How many workers of a lane to wake for the steps that wait there.
+    pub(crate) fn wanted(&self, lane: u8, steps: impl FnOnce() -> usize) -> usize {
         let lane = &self.lanes[lane as usize];
-        if lane.to_cancel.is_empty() { steps.min(lane.idle) } else { lane.idle }
+        match lane.idle {
+            0 => 0,
+            idle if lane.to_cancel.is_empty() => steps().min(idle),
+            idle => idle,
+        }
     }
 
     /// The attempts of a lane that somebody has to tell; whoever calls this does.
