@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -121,6 +121,48 @@ def test_what_a_thread_used_is_recorded_when_it_lets_go_and_its_result_is_not(en
     assert 0.05e6 <= used.cpu <= used.wall
     assert (used.memory, engine.stats().refused) == (None, before + 1)
     assert kinds(run)[-2:] == ["RunCancelled", "StepUsed"]
+
+
+@pytest.mark.parametrize("durability", ["strict", "relaxed"])
+def test_bodies_of_one_thread_are_measured_each_for_itself_and_without_the_engine(
+    tmp_path: Path, durability: Literal["strict", "relaxed"]
+) -> None:
+    @ff.task(name="used.burn")
+    def burn() -> None:
+        until = time.thread_time() + 0.05
+        while time.thread_time() < until:
+            pass
+
+    @ff.task(name="used.long")
+    def long() -> bytes:
+        return bytes(50 << 20)
+
+    @ff.task(name="used.nothing")
+    def nothing() -> None:
+        pass
+
+    @ff.workflow
+    def flow() -> None:
+        done: list[Any] = []
+        bodies: list[ff.Task[[], Any]] = [burn, nothing, nothing, burn, long, *[nothing] * 50]
+        for body in bodies:
+            done = [body.options(after=done)()]
+
+    with ff.Engine(tmp_path / "it.db", workers=1, durability=durability) as engine:
+        run = engine.start(flow)
+        run.result(30)
+        steps = [step for step in run.view().steps if step.task]
+    assert len(steps) == 55
+    for step in steps:
+        used = step.used
+        assert used is not None
+        assert used.cpu is not None
+        assert used.cpu <= used.wall + 50
+        if step.task == "used.burn":
+            assert 0.05e6 <= used.cpu < 0.1e6
+        elif step.task == "used.nothing":
+            # To record 50 MiB takes more.
+            assert (used.cpu < 5_000, used.written) == (True, 0)
 
 
 def test_what_a_coroutine_took_is_recorded_after_its_run(engine: ff.Engine) -> None:
