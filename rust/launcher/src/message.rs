@@ -29,7 +29,7 @@ pub struct Spec<'a> {
     pub cpu: Option<u64>,
     /// One more descriptor comes along, the child's number 3.
     pub extra: bool,
-    /// The `cgroup.procs` of the group that the child is to enter comes along.
+    /// The directory of the control group that the child is to begin in comes along.
     pub cgroup: bool,
 }
 

@@ -10,17 +10,19 @@ const CPU_GRACE: u64 = 3;
 
 const STACK: usize = 32 << 10;
 
+/// The flag of `clone3` for a control group, of Linux 5.7; libc has it cut off.
+const INTO_GROUP: u64 = 0x2_0000_0000;
+
 /// Where the child runs until it executes its program, while the thread that starts it waits.
 #[repr(C, align(64))]
 struct Stack([u8; STACK]);
 
-/// All that the child needs, put together before: the child shares the launcher's memory, so it
-/// allocates nothing.
+/// All that the child needs, put together before: the child shares the launcher's memory, or has a copy in
+/// which other threads' locks may be held, so it allocates nothing.
 struct Plan<'a> {
     launcher: libc::pid_t,
     data: Option<u64>,
     cpu: Option<u64>,
-    cgroup: Option<RawFd>,
     cwd: &'a CStr,
     /// Ends with -1.
     descriptors: [RawFd; 5],
@@ -44,12 +46,11 @@ pub(crate) fn start(spec: &Spec<'_>, descriptors: &[OwnedFd]) -> Result<libc::pi
     for (number, descriptor) in numbers.iter_mut().zip(&descriptors[..own]) {
         *number = descriptor.as_raw_fd();
     }
-    let mut plan = Plan {
+    let plan = Plan {
         // SAFETY: plain system call.
         launcher: unsafe { libc::getpid() },
         data: spec.data,
         cpu: spec.cpu,
-        cgroup: descriptors.get(own).map(AsRawFd::as_raw_fd),
         cwd: spec.cwd,
         descriptors: numbers,
         programs: &programs,
@@ -57,6 +58,24 @@ pub(crate) fn start(spec: &Spec<'_>, descriptors: &[OwnedFd]) -> Result<libc::pi
         env: env.as_ptr(),
         failed: None,
     };
+    let (pid, failed) = match descriptors.get(own) {
+        None => start_here(plan)?,
+        Some(group) => start_in_group(plan, group)?,
+    };
+    match failed {
+        None => Ok(pid),
+        Some(failure) => {
+            // SAFETY: plain system call. It is our child, and has ended or does so at once.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+            Err(failure)
+        }
+    }
+}
+
+type Started = Result<(libc::pid_t, Option<(Stage, c_int)>), (Stage, c_int)>;
+
+/// Starts a child where the launcher is: its number, and where it failed if it did.
+fn start_here(mut plan: Plan<'_>) -> Started {
     let mut stack = Box::<Stack>::new_uninit();
     let plan: *mut Plan<'_> = &raw mut plan;
     // SAFETY: the child runs `begin` on a stack of its own, of which this is the upper end. By
@@ -73,12 +92,41 @@ pub(crate) fn start(spec: &Spec<'_>, descriptors: &[OwnedFd]) -> Result<libc::pi
         return Err((Stage::Fork, errno()));
     }
     // SAFETY: as above: the child has left, and nothing else refers to the plan.
-    match unsafe { (*plan).failed } {
-        None => Ok(pid),
-        Some(failure) => {
-            // SAFETY: plain system call. It is our child, and has ended or does so at once.
-            unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-            Err(failure)
+    Ok((pid, unsafe { (*plan).failed }))
+}
+
+/// Starts a child in a control group. To enter one later takes ten milliseconds and more, as the kernel then
+/// waits for all processors. `clone` has no flag for that, and the C library no `clone3` that takes a stack:
+/// so this child has a copy of the launcher's memory.
+fn start_in_group(plan: Plan<'_>, group: &OwnedFd) -> Started {
+    let size = size_of::<Plan<'_>>();
+    let mut arguments = [0u64; 11];
+    arguments[0] = INTO_GROUP | libc::CLONE_VFORK as u64;
+    arguments[4] = libc::SIGCHLD as u64;
+    arguments[10] = group.as_raw_fd() as u64;
+    // SAFETY: the new mapping has room for a plan, is aligned for it, and is unmapped when nothing refers to
+    // it any more. `arguments` is a `clone_args` up to `cgroup`. The child goes on on a copy of this stack,
+    // with copies of all that the plan points to; it shares only the plan, and by CLONE_VFORK this thread
+    // waits until the child does not use that any more. Of the launcher's threads the child has only this
+    // one; it takes no lock and allocates nothing, and `begin` does not return.
+    unsafe {
+        let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        let shared = libc::mmap(std::ptr::null_mut(), size, access, flags, -1, 0);
+        if shared == libc::MAP_FAILED {
+            return Err((Stage::Fork, errno()));
+        }
+        shared.cast::<Plan<'_>>().write(plan);
+        let pid = libc::syscall(libc::SYS_clone3, arguments.as_ptr(), size_of_val(&arguments));
+        if pid == 0 {
+            begin(shared);
+        }
+        let errno = errno();
+        let failed = (*shared.cast::<Plan<'_>>()).failed;
+        libc::munmap(shared, size);
+        match errno {
+            _ if pid > 0 => Ok((pid as libc::pid_t, failed)),
+            libc::EAGAIN | libc::ENOMEM => Err((Stage::Fork, errno)),
+            _ => Err((Stage::Cgroup, errno)),
         }
     }
 }
@@ -118,11 +166,6 @@ fn execute(plan: &Plan<'_>) -> (Stage, c_int) {
         // It may have died before that was said.
         if libc::getppid() != plan.launcher {
             return (Stage::Session, libc::ESRCH);
-        }
-        if let Some(cgroup) = plan.cgroup
-            && libc::write(cgroup, c"0".as_ptr().cast(), 1) < 0
-        {
-            return (Stage::Cgroup, errno());
         }
         if libc::chdir(plan.cwd.as_ptr()) < 0 {
             return (Stage::Directory, errno());

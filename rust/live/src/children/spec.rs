@@ -35,7 +35,7 @@ pub struct Spec {
     pub stderr: OwnedFd,
     /// The child's descriptor 3.
     pub extra: Option<OwnedFd>,
-    /// `cgroup.procs`, open for writing, of the control group that the child is to enter.
+    /// The directory of the control group (v2) that the child is to begin in.
     pub cgroup: Option<OwnedFd>,
 }
 

@@ -3,6 +3,7 @@
 mod accounting;
 mod commands;
 mod engines;
+mod groups;
 mod leftovers;
 mod spawning;
 

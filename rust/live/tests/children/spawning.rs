@@ -208,16 +208,29 @@ fn limits_hold() {
 }
 
 #[test]
-fn a_control_group_is_entered_first() {
+fn a_child_begins_in_its_control_group() {
     let children = children();
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let mut grouped = spec(&["true"]);
-    grouped.cgroup = Some(file.reopen().unwrap().into());
-    assert_eq!(exit(&children, grouped).status, Status::Code(0));
-    assert_eq!(fs::read(file.path()).unwrap(), b"0");
+    let folder = tempfile::tempdir().unwrap();
     let mut refused = spec(&["true"]);
-    refused.cgroup = Some(fs::File::open(file.path()).unwrap().into());
+    refused.cgroup = Some(fs::File::open(folder.path()).unwrap().into());
     assert!(matches!(refusal(&children, refused), SpawnError::Cgroup { .. }));
+    let Some(base) = groups::base() else { return };
+    let group = fs::File::open(base.path()).unwrap();
+    let output = tempfile::NamedTempFile::new().unwrap();
+    let mut grouped = spec(&["cat", "/proc/self/cgroup"]);
+    grouped.cgroup = Some(group.try_clone().unwrap().into());
+    grouped.stdout = output.reopen().unwrap().into();
+    assert_eq!(exit(&children, grouped).status, Status::Code(0));
+    let name = base.path().file_name().unwrap().to_str().unwrap();
+    let said = fs::read_to_string(output.path()).unwrap();
+    assert!(said.lines().any(|line| line.starts_with("0::") && line.ends_with(name)), "{said}");
+    // What fails there is said as precisely as elsewhere.
+    let mut absent = spec(&["/no/such/program"]);
+    absent.cgroup = Some(group.try_clone().unwrap().into());
+    assert!(matches!(refusal(&children, absent), SpawnError::NotFound { .. }));
+    let mut lost = spec(&["true"]);
+    (lost.cgroup, lost.cwd) = (Some(group.into()), Some("/no/such/directory".into()));
+    assert!(matches!(refusal(&children, lost), SpawnError::Directory { .. }));
 }
 
 #[test]
