@@ -1,6 +1,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Any, final
+from typing import Any, Literal, final
 
 from typing_extensions import Buffer
 
@@ -198,9 +198,10 @@ class Engine:
         run_timeout: int | None,
         step_timeout: int | None,
         node: str,
+        cgroup: str | PathLike[str] | Literal[False] | None,
     ) -> Engine: ...
     @property
-    def lock(self) -> int | None: ...
+    def locks(self) -> list[int]: ...
     def start(
         self,
         program: Program,

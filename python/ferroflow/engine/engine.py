@@ -75,6 +75,15 @@ class Engine:
         record says so. Later: `engine.resume()`.
     node
         What runs record as the place where they ran. Default: the host's name.
+    cgroup
+        Where commands get control groups of their own, which hold them to their memory, count what all
+        their processes use, and end them all: a directory of cgroup v2 that this process may fill.
+        None: where a service manager has delegated one. False: nowhere.
+
+    Raises
+    ------
+    ValueError
+        If an option makes no sense, or there can be no control groups below `cgroup`.
 
     Attributes
     ----------
@@ -113,6 +122,7 @@ class Engine:
         step_timeout: Duration | None = None,
         resume: bool | Callable[[records.RunRecord], bool] = True,
         node: str | None = None,
+        cgroup: str | os.PathLike[str] | Literal[False] | None = None,
     ) -> None:
         if path is not None and os.fspath(path) == ":memory:":
             path = None
@@ -142,6 +152,7 @@ class Engine:
             None if run_timeout is None else micros(run_timeout) or None,
             None if step_timeout is None else micros(step_timeout) or None,
             node or os.uname().nodename,
+            cgroup,
         )
         self.workers = threads
         self.unresumed: dict[str, FerroflowError] = {}

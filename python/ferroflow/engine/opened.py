@@ -21,11 +21,11 @@ def _close_all() -> None:
 
 
 def _forked() -> None:
-    # The child of a fork has neither the threads nor the right to the database; holding the lock's
-    # descriptor, it would keep others out when the parent is gone.
+    # The child of a fork has neither the threads nor the right to the database; holding the descriptors
+    # of locks, it would keep others out when the parent is gone.
     for engine in [*engines]:
-        if engine._native.lock is not None:
-            os.close(engine._native.lock)
+        for lock in engine._native.locks:
+            os.close(lock)
     engines.clear()
 
 

@@ -1,6 +1,7 @@
 //! The engine for Python: workers are Python threads that call `work` and stay in it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ferroflow_engine::{Command, Refusal, RunId};
 use ferroflow_journal::{MemoryStore, SqliteStore, Store, StoreError, Sync};
+use ferroflow_live::children::Base;
 use ferroflow_live::{Durability, Ended, EngineError, Request, Settings, Unfinished, Update};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -22,6 +24,7 @@ pub(crate) fn error(py: Python<'_>, error: EngineError) -> PyErr {
     let name = match &error {
         EngineError::Problems(found) => return problems(py, found.clone()),
         EngineError::Store(failed) => return store_error(py, failed),
+        EngineError::Cgroup(_) => return PyValueError::new_err(error.to_string()),
         EngineError::NoRun(_) => "RunNotFound",
         EngineError::Refused(Refusal::WrongState { state, .. }) if state.is_terminal() => "RunEnded",
         EngineError::Refused(_) | EngineError::Idle(_) => "FerroflowError",
@@ -91,20 +94,27 @@ fn ended_tuple<'py>(py: Python<'py>, ended: &Ended) -> PyResult<EndedTuple<'py>>
     Ok((ended.state.name(), ended.degraded, result, parts, error, ended.reason.clone()))
 }
 
+/// Where control groups of commands are to be.
+#[derive(FromPyObject)]
+pub(crate) enum ControlGroup {
+    Is(bool),
+    At(PathBuf),
+}
+
 /// The live engine over one store.
 #[pyclass(frozen, module = "ferroflow._core")]
 pub(crate) struct Engine {
     pub live: Arc<ferroflow_live::Engine>,
     path: Option<PathBuf>,
-    /// The descriptor of the lock file, for a child of a fork to close.
+    /// The descriptors of locks, for a child of a fork to close.
     #[pyo3(get)]
-    lock: Option<i32>,
+    locks: Vec<i32>,
 }
 
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (path, durability, capacity, async_limit, max_value, max_runs, run_timeout, step_timeout, node))]
+    #[pyo3(signature = (path, durability, capacity, async_limit, max_value, max_runs, run_timeout, step_timeout, node, cgroup))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -117,6 +127,7 @@ impl Engine {
         run_timeout: Option<i64>,
         step_timeout: Option<i64>,
         node: String,
+        cgroup: Option<ControlGroup>,
     ) -> PyResult<Self> {
         let (durability, sync) = match durability {
             "strict" => (Durability::Strict, Sync::Full),
@@ -140,6 +151,15 @@ impl Engine {
             run_timeout,
             step_timeout,
             node: node.into(),
+            cgroup: match cgroup {
+                None => Base::Delegated,
+                Some(ControlGroup::At(path)) => Base::At(path),
+                Some(ControlGroup::Is(false)) => Base::Nowhere,
+                Some(ControlGroup::Is(true)) => {
+                    let message = "cgroup=True: give the path of a control group, None, or False";
+                    return Err(PyValueError::new_err(message));
+                }
+            },
         };
         let opened = py.detach(|| {
             let (store, path, lock): (Box<dyn Store>, Option<PathBuf>, _) = match path {
@@ -150,11 +170,11 @@ impl Engine {
                 }
                 None => (Box::<MemoryStore>::default(), None, None),
             };
-            Ok((ferroflow_live::Engine::open(store, settings, path.as_deref())?, path, lock))
+            let live = ferroflow_live::Engine::open(store, settings, path.as_deref())?;
+            let group = live.cgroups().map(|it| it.lock().as_raw_fd());
+            Ok(Self { live: Arc::new(live), path, locks: lock.into_iter().chain(group).collect() })
         });
-        opened
-            .map(|(live, path, lock)| Self { live: Arc::new(live), path, lock })
-            .map_err(|failed| store_error(py, &failed))
+        opened.map_err(|failed| error(py, failed))
     }
 
     #[pyo3(signature = (program, lanes, inputs, priority, timeout, correlation, run, refused))]

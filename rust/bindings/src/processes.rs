@@ -311,7 +311,7 @@ pub(crate) fn run_command(
                 command::run(children, command, &stop, &mut happened)
             }
             None => {
-                let children = CHILDREN.get_or_init(|| Children::new(ferroflow_live::new_mark()));
+                let children = CHILDREN.get_or_init(|| Children::new(ferroflow_live::new_mark(), None));
                 command::run(children, command, &stop, &mut happened)
             }
         }
@@ -379,17 +379,21 @@ const NO_MEMORY: [&str; 6] = [
 ];
 
 /// The limit that a program went over which did not end well, as far as one can tell: the system tells of
-/// processor time; of memory a program only sees that it gets no more, and ends as it likes.
+/// processor time, and of memory where the program has a control group; elsewhere a program only sees that
+/// it gets no more, and ends as it likes.
 fn exceeded(
     limits: &ferroflow_define::Limits,
     signal: i32,
     finished: &command::Finished,
 ) -> Option<&'static str> {
+    if finished.out_of_memory == Some(true) {
+        return Some("memory");
+    }
     let used = finished.usage.cpu_micros as i64;
     if limits.cpu.is_some_and(|most| signal == libc::SIGXCPU || (signal == libc::SIGKILL && used >= most)) {
         return Some("processor time");
     }
-    let most = limits.memory?;
+    let most = limits.memory.filter(|_| finished.out_of_memory.is_none())?;
     let said = String::from_utf8_lossy(&finished.stderr).to_lowercase();
     let nearly = finished.usage.peak_bytes >= most / 10 * 9;
     (nearly || NO_MEMORY.iter().any(|it| said.contains(it))).then_some("memory")

@@ -15,7 +15,7 @@ use ferroflow_journal::{Bytes, Reader, Registered, Store, StoreError};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::batch::{Update, ended_of};
-use crate::children::Children;
+use crate::children::{Cgroups, Children};
 use crate::core::{Core, now};
 use crate::explain::{self, Reason};
 use crate::input::complete_input;
@@ -30,6 +30,7 @@ pub struct Engine {
     durability: Durability,
     threads: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) mark: Mark,
+    pub(crate) cgroups: Option<Arc<Cgroups>>,
     pub(crate) children: OnceLock<Children>,
     /// None once the engine is closed.
     reader: Mutex<Option<Box<dyn Reader>>>,
@@ -41,8 +42,9 @@ impl Engine {
         mut store: Box<dyn Store>,
         settings: Settings,
         database: Option<&Path>,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, EngineError> {
         let mark = Mark::new(database)?;
+        let cgroups = Cgroups::open(&settings.cgroup, &mark.mark)?.map(Arc::new);
         let tokens = store.reserve()?;
         let mut reader = store.reader()?;
         let durability = settings.durability;
@@ -75,9 +77,15 @@ impl Engine {
             durability,
             threads: Mutex::new(threads),
             mark,
+            cgroups,
             children: OnceLock::new(),
             reader: Mutex::new(Some(reader)),
         })
+    }
+
+    /// The control group of this engine's commands, if they have any.
+    pub fn cgroups(&self) -> Option<&Cgroups> {
+        self.cgroups.as_deref()
     }
 
     pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
@@ -456,6 +464,9 @@ impl Engine {
             children.end();
             self.mark.remove();
         }
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.end();
+        }
         // The last connection to close tidies the files up.
         *self.reader.lock() = None;
         *self.shared.committer.lock() = None;
@@ -501,6 +512,7 @@ mod tests {
     use ferroflow_journal::MemoryStore;
 
     use super::*;
+    use crate::children::Base;
 
     fn request() -> Request {
         let object = b"\x82\xa4name\xa1w\xa4term\x81\xa6signal\xa2go".to_vec();
@@ -529,6 +541,7 @@ mod tests {
             run_timeout: None,
             step_timeout: None,
             node: "here".into(),
+            cgroup: Base::Nowhere,
         }
     }
 

@@ -75,8 +75,8 @@ impl Engine {
         if let Some(children) = self.children.get() {
             return Ok(children);
         }
-        self.mark.leave()?;
-        Ok(self.children.get_or_init(|| Children::new(self.mark.mark.clone())))
+        self.mark.leave(self.cgroups.as_ref().map(|it| it.directory()))?;
+        Ok(self.children.get_or_init(|| Children::new(self.mark.mark.clone(), self.cgroups.clone())))
     }
 
     /// What to call when the attempt no longer counts; at once, if that is so already.

@@ -12,6 +12,8 @@ use ferroflow_engine::{Failure, Micros, Refusal, RunId, RunState, Step, Token};
 use ferroflow_journal::{Bytes, RunRow, StoreError};
 use serde::Serialize;
 
+use crate::children::{Base, CgroupError};
+
 /// What a crash may undo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -53,6 +55,8 @@ pub struct Settings {
     pub step_timeout: Option<Micros>,
     /// Where this engine is, as runs record it.
     pub node: Arc<str>,
+    /// Where commands have their control groups.
+    pub cgroup: Base,
 }
 
 /// The right to run an attempt, and how to report on it.
@@ -169,6 +173,8 @@ pub struct Stats {
 pub enum EngineError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
     #[error("there is no run {0}")]
     NoRun(RunId),
     #[error("run {0} has not ended, and this engine has not taken it up; let it go on with engine.resume()")]

@@ -47,6 +47,7 @@ fn a_commit_that_crashes_stops_the_engine() {
         run_timeout: None,
         step_timeout: None,
         node: "here".into(),
+        cgroup: ferroflow_live::children::Base::Nowhere,
     };
     let store = Crashing { inner: MemoryStore::default(), commits: 0 };
     let engine = Engine::open(Box::new(store), settings, None).unwrap();

@@ -17,6 +17,7 @@ fn engine() -> Engine {
         run_timeout: None,
         step_timeout: None,
         node: "here".into(),
+        cgroup: ferroflow_live::children::Base::Nowhere,
     };
     Engine::open(Box::<MemoryStore>::default(), settings, None).unwrap()
 }

@@ -19,12 +19,13 @@ pub enum Status {
     Signal(i32),
 }
 
-/// What a process used, with those of its children that it waited for.
+/// What a process used, with those of its children that it waited for; or all processes of a control group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     pub cpu_micros: u64,
-    /// Of physical memory, of the largest single process. What the launcher itself has, about 2 MB, is
-    /// the least that can be seen.
+    /// Of physical memory: of all processes, with their files that the system holds in memory, where the
+    /// control group tells; else of the largest single process, and what the launcher itself has, about 2 MB,
+    /// is the least that can be seen.
     pub peak_bytes: u64,
     /// From and to disks.
     pub read_bytes: u64,

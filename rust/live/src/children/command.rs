@@ -11,7 +11,7 @@ use super::files::Part;
 use super::pump::{Keep, Pipe};
 use super::spec::in_memory;
 use super::watch::Watch;
-use super::{Children, CommandError, Limits, Process, Spec, Status, Stop, Usage};
+use super::{Children, CommandError, Limits, Process, Spec, Status, Stop, Usage, cgroup};
 
 /// The child's descriptor for signs of life, and the variable that tells it.
 const BEATS: &str = "3";
@@ -67,8 +67,8 @@ pub struct Command {
     /// All that the child gets, but for what is ferroflow's own.
     pub env: Vec<(OsString, OsString)>,
     pub cwd: Option<PathBuf>,
+    /// Where it has a control group that can do that, this holds it to the memory.
     pub limits: Limits,
-    pub cgroup: Option<OwnedFd>,
     pub stdin: Input,
     pub stdout: Output,
     pub stderr: Errors,
@@ -91,7 +91,6 @@ impl Command {
             env: Vec::new(),
             cwd: None,
             limits: Limits::default(),
-            cgroup: None,
             stdin: Input::Null,
             stdout: output.clone(),
             stderr: Errors::Own(output),
@@ -120,6 +119,8 @@ pub enum Happened<'h> {
 pub struct Finished {
     pub status: Status,
     pub usage: Usage,
+    /// Whether it was killed for want of memory; `None` where its control group does not tell.
+    pub out_of_memory: Option<bool>,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
     /// It was told to stop; it may have succeeded all the same.
@@ -170,10 +171,10 @@ pub fn run(
         stdout,
         stderr,
         extra,
-        cgroup: command.cgroup,
+        cgroup: None,
     };
     let began = Instant::now();
-    let mut child = children.spawn(spec)?;
+    let (group, mut child) = cgroup::spawn(children, spec)?;
     events(Happened::Spawned(child.process()));
     let pipes = [&mut output.pipe, &mut errors.pipe].map(std::mem::take);
     let keeps = [&mut output.keep, &mut errors.keep].map(std::mem::take);
@@ -182,6 +183,7 @@ pub fn run(
     let Watch { ended, stopped, excess, keeps, .. } = watch;
     let exit = child.wait()?;
     let wall = ended.map_or_else(|| began.elapsed(), |ended| ended - began);
+    let (usage, out_of_memory) = group.map_or((exit.usage, None), |group| group.finish(exit.usage));
     // What was said of a failure is wanted then above all.
     errors.keep_file(command.sync)?;
     if let Some((stream, most)) = excess {
@@ -191,7 +193,8 @@ pub fn run(
         output.keep_file(command.sync)?;
     }
     let [stdout, stderr] = keeps.map(Keep::into_bytes);
-    Ok(Finished { status: exit.status, usage: exit.usage, stdout, stderr, stopped: stopped.is_some(), wall })
+    let stopped = stopped.is_some();
+    Ok(Finished { status: exit.status, usage, out_of_memory, stdout, stderr, stopped, wall })
 }
 
 /// Where a stream goes.

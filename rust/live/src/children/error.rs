@@ -55,7 +55,10 @@ pub enum SpawnError {
     Directory { path: PathBuf, error: io::Error },
     #[error("the limits of command {program:?} can't be set: {error}; raise or leave out its limits")]
     Limit { program: OsString, error: io::Error },
-    #[error("command {program:?} can't enter its control group: {error}")]
+    #[error(
+        "command {program:?} can't be started in a control group: {error}; correct what the engine is given as \
+         cgroup, or give False"
+    )]
     Cgroup { program: OsString, error: io::Error },
     #[error("can't {what} for command {program:?}: {error}")]
     Other { what: &'static str, program: OsString, error: io::Error },

@@ -12,6 +12,7 @@
 //! death, and can hide its environment; while the launcher lives, it too is ended with its command.
 
 mod beat;
+mod cgroup;
 mod child;
 mod command;
 mod error;
@@ -30,6 +31,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use ferroflow_launcher::channel::Channel;
 use parking_lot::Mutex;
 
+pub use self::cgroup::{Base, CgroupError, Cgroups};
+pub(crate) use self::cgroup::{end as end_group, name as group_name};
 pub use self::child::{Child, Exit, Process, Status, Usage, boot};
 pub use self::command::{Command, Errors, Finished, Happened, Input, Output, Stream, run};
 pub use self::error::{CommandError, LauncherGone, SpawnError};
@@ -44,6 +47,7 @@ pub const ENGINE_MARK: &str = "FERROFLOW_ENGINE";
 /// All children of one engine.
 pub struct Children {
     mark: String,
+    cgroups: Option<Arc<Cgroups>>,
     /// The process that may use this: a fork of it may not.
     owner: u32,
     next: AtomicU64,
@@ -51,14 +55,18 @@ pub struct Children {
 }
 
 impl Children {
-    /// `mark` is what children are recognised by: 32 hexadecimal digits, never used before. Nothing is
-    /// started yet.
-    pub fn new(mark: String) -> Self {
-        Self { mark, owner: std::process::id(), next: AtomicU64::new(1), link: Mutex::new(None) }
+    /// `mark` is what children are recognised by: 32 hexadecimal digits, never used before; commands get
+    /// their control groups from `cgroups`. Nothing is started yet.
+    pub fn new(mark: String, cgroups: Option<Arc<Cgroups>>) -> Self {
+        Self { mark, cgroups, owner: std::process::id(), next: AtomicU64::new(1), link: Mutex::new(None) }
     }
 
     pub fn mark(&self) -> &str {
         &self.mark
+    }
+
+    fn cgroups(&self) -> Option<&Cgroups> {
+        self.cgroups.as_deref()
     }
 
     /// The process that starts the others, if there is one.
@@ -67,7 +75,7 @@ impl Children {
     }
 
     /// Starts a command, and returns once it runs.
-    pub fn spawn(&self, spec: Spec) -> Result<Child, SpawnError> {
+    pub fn spawn(&self, spec: &Spec) -> Result<Child, SpawnError> {
         if std::process::id() != self.owner {
             return Err(SpawnError::Forked);
         }
@@ -76,7 +84,7 @@ impl Children {
         loop {
             let link = self.link()?;
             if let Some(line) = link.ask(&request)? {
-                return Child::begin(link, id, line).map_err(|refusal| refusal.explain(&spec));
+                return Child::begin(link, id, line).map_err(|refusal| refusal.explain(spec));
             }
             // That launcher is dead, and nothing has reached it: another one may do it.
         }

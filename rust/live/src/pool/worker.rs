@@ -82,7 +82,9 @@ impl PoolWorker {
             env,
             cwd,
         };
-        let child = children.spawn(spec)?;
+        let child = children.spawn(&spec)?;
+        // Only the child has the other end from now on.
+        drop(spec);
         // One that ends at once is not told; what has become of it, its first body gets to know.
         let _ = post(&channel, &Down::Hello(hello.into()), &[]);
         Ok(Self { child, channel, buffer: Vec::new(), before: None, gone: false })

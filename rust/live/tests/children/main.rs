@@ -22,7 +22,7 @@ use ferroflow_live::children::{
 const LONG: Duration = Duration::from_secs(20);
 
 fn children() -> Children {
-    Children::new(format!("{:032x}", uuid::Uuid::now_v7().as_u128()))
+    Children::new(ferroflow_live::new_mark(), None)
 }
 
 fn null() -> OwnedFd {

@@ -10,11 +10,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::*;
 
 fn exit(children: &Children, spec: Spec) -> Exit {
-    children.spawn(spec).unwrap().wait().unwrap()
+    children.spawn(&spec).unwrap().wait().unwrap()
 }
 
 fn refusal(children: &Children, spec: Spec) -> SpawnError {
-    match children.spawn(spec) {
+    match children.spawn(&spec) {
         Ok(_) => panic!("it was started"),
         Err(error) => error,
     }
@@ -33,7 +33,7 @@ fn exit_codes_and_signals_are_told() {
 fn children_are_sessions_of_their_own_with_nothing_inherited() {
     let children = children();
     let launcher = || children.launcher().unwrap();
-    let child = children.spawn(spec(&["sleep", "100"])).unwrap();
+    let child = children.spawn(&spec(&["sleep", "100"])).unwrap();
     let process = child.process();
     let stat = Stat::of(process.pid).unwrap();
     assert_eq!((stat.parent, stat.group, stat.started), (launcher(), process.pid, process.started));
@@ -65,7 +65,7 @@ fn the_launcher_stays_small() {
 #[test]
 fn a_signal_reaches_the_group() {
     let children = children();
-    let mut child = children.spawn(spec(&["sh", "-c", "sleep 100 & wait"])).unwrap();
+    let mut child = children.spawn(&spec(&["sh", "-c", "sleep 100 & wait"])).unwrap();
     let group = child.process().pid;
     let members = || {
         let mut members = Vec::new();
@@ -92,7 +92,7 @@ fn a_signal_reaches_the_group() {
 #[test]
 fn who_drops_a_child_kills_it() {
     let children = children();
-    let child = children.spawn(spec(&["sleep", "100"])).unwrap();
+    let child = children.spawn(&spec(&["sleep", "100"])).unwrap();
     let pid = child.process().pid;
     drop(child);
     until("it is gone", || Stat::of(pid).is_none());
@@ -101,7 +101,7 @@ fn who_drops_a_child_kills_it() {
 #[test]
 fn who_drops_all_children_ends_them_and_the_launcher() {
     let children = children();
-    let mut child = children.spawn(spec(&["sh", "-c", "setsid sleep 100 & sleep 100"])).unwrap();
+    let mut child = children.spawn(&spec(&["sh", "-c", "setsid sleep 100 & sleep 100"])).unwrap();
     let launcher = children.launcher().unwrap();
     drop(children);
     assert!(!is_alive(child.process().pid) && !is_alive(launcher));
@@ -214,7 +214,7 @@ fn a_child_begins_in_its_control_group() {
     let mut refused = spec(&["true"]);
     refused.cgroup = Some(fs::File::open(folder.path()).unwrap().into());
     assert!(matches!(refusal(&children, refused), SpawnError::Cgroup { .. }));
-    let Some(base) = groups::base() else { return };
+    let Some(base) = groups::folder() else { return };
     let group = fs::File::open(base.path()).unwrap();
     let output = tempfile::NamedTempFile::new().unwrap();
     let mut grouped = spec(&["cat", "/proc/self/cgroup"]);
