@@ -4,6 +4,7 @@
 
     FerroflowError
     ├── DefinitionError          a workflow that is not right; all problems at once
+    │   └── InvalidInstance      a WfFormat instance that is not right
     ├── InvalidInput             inputs that do not fit the workflow
     │   ├── MissingValue         a task asked for a value that is not there
     │   └── WrongType            a task asked for a value of another type
@@ -77,6 +78,10 @@ class DefinitionError(FerroflowError):
         self.problems = [*problems]
         lines = [message, *(f"  {problem}" for problem in self.problems)]
         super().__init__("\n".join(lines))
+
+
+class InvalidInstance(DefinitionError):
+    """A WfFormat instance that is not right."""
 
 
 class InvalidInput(FerroflowError):
