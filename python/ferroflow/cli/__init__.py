@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from ferroflow import __version__
-from ferroflow._core import parse_duration
+from ferroflow._core import parse_duration, parse_size
 from ferroflow._core import states as known_states
 from ferroflow.cli.ending import Group
 
@@ -53,6 +53,16 @@ def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> s
         parse_duration(value)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
+    return value
+
+
+def size(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Check a size: `500MB`, `2GiB`, or bytes."""
+    if value is not None:
+        try:
+            parse_size(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
     return value
 
 
@@ -105,13 +115,28 @@ def demo(*, crash: bool, db: Path | None, die_after: int | None, workers: int | 
     help='The run must end within, e.g. "5m".',
 )
 @click.option("--correlation", default=None, metavar="ID", help="An id of yours to find the run by.")
+@click.option(
+    "--scale",
+    type=click.FloatRange(0),
+    default=None,
+    metavar="FACTOR",
+    help="Of a WfFormat instance: multiply seconds and bytes by this.  [default: 1]",
+)
+@click.option(
+    "--max-disk",
+    callback=size,
+    default=None,
+    metavar="SIZE",
+    help="Of a WfFormat instance: what its files may take.  [default: 1GiB]",
+)
 @workers
 @database
 @as_json
 def run(*, pairs: tuple[str, ...], inputs: str | None, **options: Any) -> None:
     """Run a workflow to its end.
 
-    TARGET is a JSON or YAML definition, FILE.py:NAME, or MODULE:NAME.
+    TARGET is a JSON or YAML definition, FILE.py:NAME, or MODULE:NAME. It may also be a recorded
+    execution, a WfFormat 1.5 instance in JSON: it is run with synthetic work, as much as was recorded.
     """
     from ferroflow.cli import running
 
@@ -165,6 +190,9 @@ def list_(**options: Any) -> None:
 @click.option("--events", is_flag=True, help="The events too.")
 @click.option("--limit", type=click.IntRange(1), default=None, help="Only so many of the last events.")
 @click.option("--gantt", type=click.Path(path_type=Path, dir_okay=False), help="Draw when steps ran: an SVG.")
+@click.option(
+    "--wfformat", type=click.Path(path_type=Path, dir_okay=False), help="Write it as a WfFormat instance."
+)
 @database
 @as_json
 def show(**options: Any) -> None:

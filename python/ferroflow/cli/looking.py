@@ -119,6 +119,7 @@ def show(
     events: bool,
     limit: int | None,
     gantt: Path | None,
+    wfformat: Path | None,
     db: Path,
     as_json: bool,
 ) -> None:
@@ -133,6 +134,11 @@ def show(
         from ferroflow.cli.picturing import write
 
         write(gantt, chart(view, log))
+    if wfformat is not None:
+        from ferroflow import interchange
+
+        interchange.write(interchange.to_wfformat(view), wfformat)
+        click.echo(f"wrote {wfformat}", err=True)
     if step is not None:
         from ferroflow.cli import stepping
 

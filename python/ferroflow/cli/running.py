@@ -17,6 +17,7 @@ import click
 import msgspec
 
 from ferroflow import _core
+from ferroflow.cli import instances
 from ferroflow.cli.ending import Interrupted, described, encoded, say
 from ferroflow.cli.finding import find
 from ferroflow.cli.following import follow
@@ -106,7 +107,8 @@ def workflow(target: str) -> Workflow[..., Any]:
     if target.endswith(DEFINITIONS):
         if not Path(target).exists():
             raise DefinitionError(f"there is no file {target}")
-        return load(target)
+        instance = instances.found(target)
+        return load(target) if instance is None else instance.to_workflow(max_disk=None)
     place, _, name = target.rpartition(":")
     if not place:
         place, name = target, ""
@@ -132,10 +134,18 @@ def run(
     priority: Priority,
     timeout: str | float | None,
     correlation: str | None,
+    scale: float | None,
+    max_disk: str | None,
     as_json: bool,
 ) -> None:
     """Run a workflow to its end and print what it yields."""
-    found = workflow(target)
+    instance = instances.found(target)
+    if instance is not None:
+        found = instances.workflow(instance, scale, max_disk)
+    elif scale is not None or max_disk is not None:
+        raise click.UsageError(f"--scale and --max-disk are for WfFormat instances, and {target} is none")
+    else:
+        found = workflow(target)
     # Tells of everything that is wrong before a database is made.
     _ = found.program
     with Engine(db, workers=workers, resume=False) as engine:
@@ -145,7 +155,13 @@ def run(
             if not as_json:
                 follow(handle, "started")
             answer, error = _ended(handle)
+        compared = None if instance is None else instances.compared(handle, instance, scale)
+    _sweep([answer])
+    if compared is not None:
+        answer |= msgspec.to_builtins(compared)
     _report([answer], error, as_json=as_json, whole=answer)
+    if compared is not None and not as_json:
+        instances.tell(compared)
 
 
 def resume(
@@ -175,6 +191,7 @@ def resume(
                 answer, error = _ended(handle)
             answers.append(answer)
             first = first or error
+    _sweep(answers)
     if not wanted and (unknown := len(left) - len(going)) and not as_json:
         stay = (
             "1 unfinished run stays as it is"
@@ -209,6 +226,13 @@ def _ended(handle: Handle[Any]) -> tuple[dict[str, Any], FerroflowError | None]:
         if (state := handle.status()) not in records.TERMINAL:
             raise
         return {"run": handle.id, "state": state, "error": described(error)}, error
+
+
+def _sweep(answers: Iterable[Mapping[str, Any]]) -> None:
+    """Remove what runs of instances leave when they do not come to their last step."""
+    for answer in answers:
+        if answer["state"] != "completed":
+            instances.sweep(answer["run"])
 
 
 def _report(

@@ -178,16 +178,16 @@ class _Order:
         return frozenset([step.path])
 
 
-def _execution(id: str, step: StepView) -> TaskExecution:
+def _execution(name: str, step: StepView) -> TaskExecution:
     used = step.used
     if step.kind not in LEAVES:
-        return TaskExecution(id=id, runtime_in_seconds=0.0)
+        return TaskExecution(id=name, runtime_in_seconds=0.0)
     wall = step.seconds if used is None else used.wall / 1e6
     machines = [step.ran_on] if step.ran_on else []
     if used is None:
-        return TaskExecution(id=id, runtime_in_seconds=wall or 0.0, machines=machines)
+        return TaskExecution(id=name, runtime_in_seconds=wall or 0.0, machines=machines)
     return TaskExecution(
-        id=id,
+        id=name,
         runtime_in_seconds=wall or 0.0,
         executed_at=None if step.started is None else _instant(step.started),
         avg_cpu=None if used.cpu is None or not used.wall else 100 * used.cpu / used.wall,
@@ -201,15 +201,15 @@ def _execution(id: str, step: StepView) -> TaskExecution:
 def _ids(tasks: Mapping[str, StepView]) -> dict[str, str]:
     """Return ids of letters, digits, dots, dashes and underscores: those that the format has."""
     taken: set[str] = set()
+    numbers: dict[str, int] = {}
     found: dict[str, str] = {}
     for path in tasks:
-        base = id = re.sub(r"[^0-9A-Za-z_.-]", "_", path.replace("/", ".").replace("]", "")) or "_"
-        number = 1
-        while id in taken:
-            number += 1
-            id = f"{base}_{number}"
-        taken.add(id)
-        found[path] = id
+        base = name = re.sub(r"[^0-9A-Za-z_.-]", "_", path.replace("/", ".").replace("]", "")) or "_"
+        while name in taken:
+            numbers[base] = numbers.get(base, 1) + 1
+            name = f"{base}_{numbers[base]}"
+        taken.add(name)
+        found[path] = name
     return found
 
 

@@ -17,6 +17,9 @@ MOST_BYTES = 1 << 62
 MOST_SECONDS = 1e12
 """No time is as long."""
 
+MOST_CORES = 1 << 31
+"""No machine has as many processors, or as many MHz."""
+
 SHOWN = 12
 """Tasks of a cycle that are named."""
 
@@ -54,13 +57,15 @@ class Index:
         self.sizes = [file.size_in_bytes for file in instance.files]
         for at, size in enumerate(self.sizes):
             self._amount(size, f"{FILES}[{at}].sizeInBytes", MOST_BYTES)
+        if not self.problems:
+            self._amount(sum(self.sizes), FILES, MOST_BYTES)
         self._links(instance)
         self._executions(instance)
         if not self.problems and (cycle := _cycle(len(instance.tasks), self.edges)):
             self._cyclic([instance.tasks[at].id for at in cycle])
 
-    def _problem(self, code: str, place: str, message: str, help: str) -> None:
-        self.problems.append(Problem(code, place, message, help))
+    def _problem(self, code: str, place: str, message: str, advice: str) -> None:
+        self.problems.append(Problem(code, place, message, advice))
 
     def _name(self, instance: Instance) -> None:
         if not instance.name:
@@ -70,25 +75,25 @@ class Index:
 
     def _numbered(self, what: str, place: str, field: str, ids: Iterable[str]) -> dict[str, int]:
         numbers: dict[str, int] = {}
-        for at, id in enumerate(ids):
-            if not id:
+        for at, name in enumerate(ids):
+            if not name:
                 self._problem("no-id", f"{place}[{at}].{field}", f"this {what} has no id", "give it one")
-            elif numbers.setdefault(id, at) != at:
+            elif numbers.setdefault(name, at) != at:
                 self._problem(
                     f"duplicate-{what}",
                     f"{place}[{at}].{field}",
-                    f"there is another {what} {id!r}, at {place}[{numbers[id]}]",
+                    f"there is another {what} {name!r}, at {place}[{numbers[name]}]",
                     "give each an id of its own",
                 )
         return numbers
 
-    def _number(self, what: str, numbers: dict[str, int], id: str, place: str) -> int | None:
-        found = numbers.get(id)
+    def _number(self, what: str, numbers: dict[str, int], name: str, place: str) -> int | None:
+        found = numbers.get(name)
         if found is None:
             self._problem(
                 f"unknown-{what}",
                 place,
-                f"there is no {what} {id!r}",
+                f"there is no {what} {name!r}",
                 f"name one that there is, or list it among the {what}s",
             )
         return found
@@ -98,7 +103,7 @@ class Index:
             return
         if not isfinite(amount):
             code, message = "not-a-number", f"{amount} is no number"
-        elif amount < 0:
+        elif amount < 0 <= least:
             code, message = "negative", f"{amount} is negative"
         else:
             code, message = "out-of-range", f"{amount} is not from {least} to {most:g}"
@@ -111,12 +116,12 @@ class Index:
         self.writers: list[list[int]] = [[] for _ in instance.files]
         self.readers: list[list[int]] = [[] for _ in instance.files]
         for at, task in enumerate(instance.tasks):
-            for number, id in enumerate(task.parents):
-                other = self._number("task", self.tasks, id, f"{TASKS}[{at}].parents[{number}]")
+            for number, name in enumerate(task.parents):
+                other = self._number("task", self.tasks, name, f"{TASKS}[{at}].parents[{number}]")
                 if other is not None:
                     found.add((other, at))
-            for number, id in enumerate(task.children):
-                other = self._number("task", self.tasks, id, f"{TASKS}[{at}].children[{number}]")
+            for number, name in enumerate(task.children):
+                other = self._number("task", self.tasks, name, f"{TASKS}[{at}].children[{number}]")
                 if other is not None:
                     found.add((at, other))
             for field, ids, of_task, of_file in (
@@ -124,8 +129,8 @@ class Index:
                 ("outputFiles", task.output_files, self.writes, self.writers),
             ):
                 numbers = [
-                    self._number("file", self.files, id, f"{TASKS}[{at}].{field}[{number}]")
-                    for number, id in enumerate(ids)
+                    self._number("file", self.files, name, f"{TASKS}[{at}].{field}[{number}]")
+                    for number, name in enumerate(ids)
                 ]
                 once = [number for number in dict.fromkeys(numbers) if number is not None]
                 of_task.append(once)
@@ -155,8 +160,8 @@ class Index:
             place = f"{EXECUTION}.machines[{at}]"
             self._amount(machine.memory_in_bytes, f"{place}.memoryInBytes", MOST_BYTES, 1)
             if machine.cpu is not None:
-                self._amount(machine.cpu.core_count, f"{place}.cpu.coreCount", 1 << 32, 1)
-                self._amount(machine.cpu.speed_in_mhz, f"{place}.cpu.speedInMHz", 1 << 32, 1)
+                self._amount(machine.cpu.core_count, f"{place}.cpu.coreCount", MOST_CORES, 1)
+                self._amount(machine.cpu.speed_in_mhz, f"{place}.cpu.speedInMHz", MOST_CORES, 1)
         places = f"{EXECUTION}.tasks"
         self._numbered("execution", places, "id", (task.id for task in execution.tasks))
         for at, task in enumerate(execution.tasks):
@@ -175,7 +180,8 @@ class Index:
             ("avgPowerInW", task.avg_power_in_w, 1e18),
         ):
             self._amount(amount, f"{place}.{field}", most)
-        self._amount(task.core_count, f"{place}.coreCount", 1 << 32, 1)
+        self._amount(task.core_count, f"{place}.coreCount", MOST_CORES, 1)
+        self._amount(task.priority, f"{place}.priority", MOST_BYTES, -MOST_BYTES)
         if hosts:
             for number, name in enumerate(task.machines):
                 self._number("machine", hosts, name, f"{place}.machines[{number}]")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from math import ceil, floor, isfinite, log10
+from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PLACE = "wfformat"
 """The variable of the run that says where the files are."""
 
+MOST_SCALE = 1e6
+
 LONGEST = 180
 """Bytes of an id that a step takes over."""
 
@@ -37,16 +39,17 @@ def to_workflow(
     processors: int | None = None,
 ) -> Workflow[..., Any]:
     """Return a workflow that does synthetic work as it was recorded; see `Instance.to_workflow`."""
-    if not (isfinite(scale) and scale >= 0):
-        raise InvalidInput(f"scale={scale}: give a number from 0 on")
+    if not 0 <= scale <= MOST_SCALE:
+        raise InvalidInput(f"scale={scale}: give a number from 0 to {MOST_SCALE:g}")
     index = instance.index
     sizes = [round(size * scale) for size in index.sizes]
     used = [number for number, size in enumerate(sizes) if index.readers[number] or index.writers[number]]
     needed = sum(sizes[number] for number in used)
     if max_disk is not None and needed > (most := parsed(max_disk)):
+        fits = _fits(index, used, most)
         raise InvalidInput(
             f"the files of {instance.name!r} take {_bytes(needed)} at scale {scale:g}, and may take "
-            f"{_bytes(most)}: allow more (max_disk, --max-disk), or scale down to {_fits(index, used, most):g}"
+            f"{_bytes(most)}: allow more (max_disk, --max-disk), or scale down to {fits:g}"
         )
     cores = processors or os.cpu_count() or 1
     names = ids(task.id for task in instance.tasks)
@@ -84,9 +87,7 @@ def to_workflow(
     )
 
 
-def _load(
-    instance: Instance, number: int, sizes: list[int], scale: float, cores: int
-) -> tuple[Load, float]:
+def _load(instance: Instance, number: int, sizes: list[int], scale: float, cores: int) -> tuple[Load, float]:
     """Return what a task does, and how many processors it holds."""
     index = instance.index
     took = instance.executions.get(instance.tasks[number].id)
@@ -118,23 +119,21 @@ def ids(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     found = []
     for name in names:
         base = "".join("_" if it in "/[]" or not it.isprintable() else it for it in name).lstrip("$")
-        base = id = base.encode()[:LONGEST].decode(errors="ignore") or "_"
-        while id in known:
+        base = unique = base.encode()[:LONGEST].decode(errors="ignore") or "_"
+        while unique in known:
             numbers[base] = numbers.get(base, 1) + 1
-            id = f"{base}_{numbers[base]}"
-        known.add(id)
-        found.append(id)
+            unique = f"{base}_{numbers[base]}"
+        known.add(unique)
+        found.append(unique)
     return found
 
 
 def _bytes(count: float) -> str:
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if count < 1024:
-            break
+            return f"{count:.4g} {unit}"
         count /= 1024
-    else:
-        unit = "TiB"
-    return f"{count:.4g} {unit}"
+    return f"{count:.4g} TiB"
 
 
 def _fits(index: Index, used: list[int], most: int) -> float:

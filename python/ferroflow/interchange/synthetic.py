@@ -88,7 +88,7 @@ class Left(msgspec.Struct):
 
 def directory(run: str) -> Path:
     """Return where the files of a run are."""
-    return Path(tempfile.gettempdir(), f"ferroflow-{run}")
+    return Path(tempfile.gettempdir(), f"ferroflow-wfformat-{run}")
 
 
 def sweep(run: str) -> None:

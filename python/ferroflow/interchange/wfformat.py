@@ -334,6 +334,9 @@ def _decoded(name: str, source: Any) -> Instance:
         if head.schema_version != VERSION:
             raise _invalid(name, [_version(head.schema_version)])
         instance: Instance = _of(source, Instance)
+        if isinstance(source, Mapping):
+            # A text of Python may be one that no file can hold.
+            _ = msgspec.json.encode(instance)
     except msgspec.ValidationError as error:
         raise _invalid(name, [_shape(error)]) from None
     except (ValueError, OverflowError, RecursionError) as error:
@@ -379,7 +382,7 @@ def _text(source: object, error: Exception) -> Problem:
         at = int(found[1])
         line, column = source.count(b"\n", 0, at) + 1, at - source.rfind(b"\n", 0, at)
         place = f"line {line}, column {column}"
-        if word := re.match(rb"-?(NaN|Infinity)", source[max(at - 1, 0) :].lstrip(b"-")):
+        if word := re.compile(rb"NaN|Infinity").match(source, at):
             return Problem(
                 "not-a-number",
                 place,
