@@ -6,7 +6,7 @@ import os
 import platform
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -43,6 +43,9 @@ MOST = 64
 
 Ids = frozenset[str]
 NONE: Ids = frozenset()
+
+Inner = Generator[tuple[list["StepView"], Ids], Ids | None, Ids]
+"""Asks for the last steps of a block in this one, with what its first steps wait for."""
 
 
 def to_wfformat(view: RunView) -> Instance:
@@ -125,16 +128,38 @@ class _Order:
         self._view = view
         # The blocks of each composite in the order in which they began: iterations, items, branches.
         self._inner: dict[str, dict[tuple[str, int], list[StepView]]] = defaultdict(dict)
+        by_path = {step.path: step for step in view.steps}
         for step in view.steps:
             prefix = step.path.rpartition("/")[0]
-            composite = re.sub(r"\[\d+\]$", "", prefix)
+            composite = self._composite(prefix, step.block, by_path)
             self._inner[composite].setdefault((prefix, step.block), []).append(step)
         for steps in self._inner.pop("", {}).values():
-            self._block(steps, NONE)
+            self._go_through(steps)
         # In the order in which they came to be.
         self.tasks = {step.path: step for step in view.steps if step.path in self.tasks}
 
-    def _block(self, steps: list[StepView], entry: Ids) -> Ids:
+    def _composite(self, prefix: str, block: int, by_path: Mapping[str, StepView]) -> str:
+        """Return the path of the composite that a block belongs to."""
+        base = re.sub(r"\[\d+\]$", "", prefix)
+        known = [it for it in (base, base.removesuffix("/catch")) if it in by_path]
+        for path in known:
+            if self._view.blocks[block][0] == (by_path[path].block, by_path[path].node):
+                return path
+        # A workflow in itself has the block of the outermost.
+        return known[0] if known else ""
+
+    def _go_through(self, steps: list[StepView]) -> None:
+        """Go through a block and those in it, however deeply they nest."""
+        stack, ends = [self._block(steps, NONE)], None
+        while stack:
+            try:
+                stack.append(self._block(*stack[-1].send(ends)))
+                ends = None
+            except StopIteration as done:
+                stack.pop()
+                ends = done.value
+
+    def _block(self, steps: list[StepView], entry: Ids) -> Inner:
         """Go through the steps of a block; return the last ones."""
         by_node = {step.node: step for step in steps}
         before: dict[int, list[int]] = defaultdict(list)
@@ -148,14 +173,14 @@ class _Order:
         ends: dict[int, Ids] = {}
         for node in free:
             parents = NONE.union(*(ends[it] for it in before[node])) if before[node] else entry
-            ends[node] = self._step(by_node[node], parents)
+            ends[node] = yield from self._step(by_node[node], parents)
             for target in follows[node]:
                 waits[target] -= 1
                 if not waits[target]:
                     free.append(target)
         return NONE.union(*(ends[node] for node in by_node if not follows[node]))
 
-    def _step(self, step: StepView, parents: Ids) -> Ids:
+    def _step(self, step: StepView, parents: Ids) -> Inner:
         """Take a step as a task, or go through what is in it; return what those after it wait for."""
         inner = self._inner.get(step.path)
         if inner is None:
@@ -164,7 +189,8 @@ class _Order:
             return self._task(step, parents)
         found, entry = NONE, parents
         for steps in inner.values():
-            ends = self._block(steps, entry)
+            ends = yield steps, entry
+            assert ends is not None
             if step.kind in ("loop", "try"):
                 # An iteration follows the one before, a handler what has failed.
                 found = entry = ends
