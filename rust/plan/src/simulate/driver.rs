@@ -18,7 +18,7 @@ use super::machines::{Demand, Machines, whole};
 use super::scenario::{Answers, Scenario, held};
 
 /// The code of a failure that the scenario wanted.
-const SIMULATED: &str = "SIMULATED_FAILURE";
+pub const SIMULATED: &str = "SIMULATED_FAILURE";
 
 /// What a simulation came to.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ mod scenario;
 
 use rayon::prelude::*;
 
-pub use self::driver::{Outcome, Placed, simulate};
+pub use self::driver::{Outcome, Placed, SIMULATED, simulate};
 pub use self::law::{BadLaw, Law};
 pub use self::machines::{Machine, Network};
 pub use self::scenario::{Answers, BadScenario, Faults, Loss, Scenario};
