@@ -139,12 +139,15 @@ class StepHooks:
         return outcome
 
 
+_Entry = tuple[RunInfo, list[Middleware]]
+
+
 class RunHooks:
     """The hooks round the runs of an engine."""
 
     def __init__(self, middleware: Sequence[Middleware]) -> None:
         self._middleware = [it for it in middleware if it.overrides("before_run", "after_run")]
-        self._entered: dict[str, tuple[RunInfo, list[Middleware]]] = {}
+        self._entered: dict[str, _Entry] = {}
 
     def __bool__(self) -> bool:
         return bool(self._middleware)
@@ -160,26 +163,29 @@ class RunHooks:
         run = RunInfo(
             id=_core.new_run(given), workflow=workflow.name, version=workflow.program.version, inputs=inputs
         )
-        before = self._entered.get(run.id)
+        entry: _Entry = run, []
+        # If there is a run of that id, this one is refused, and the end that comes is that of the other.
+        self._entered.setdefault(run.id, entry)
         try:
-            yield run.id, self._before(run)
+            yield run.id, self._before(*entry)
         except BaseException:
-            # No run was started; there may be another of that id.
-            del self._entered[run.id]
-            if before is not None:
-                self._entered[run.id] = before
+            if self._entered.get(run.id) is entry:
+                self._entered.pop(run.id, None)
             raise
 
     def again(self, runs: Iterable[RunRecord]) -> dict[str, Failed]:
         """Call the hooks before runs that are taken up; return the failures, by the ids of the runs."""
         if not self:
             return {}
-        infos = [RunInfo(id=run.id, workflow=run.workflow, version=run.version) for run in runs]
-        return {run.id: refused for run in infos if (refused := self._before(run)) is not None}
+        failed = {}
+        for run in runs:
+            entry: _Entry = RunInfo(id=run.id, workflow=run.workflow, version=run.version), []
+            self._entered[run.id] = entry
+            if (refused := self._before(*entry)) is not None:
+                failed[run.id] = refused
+        return failed
 
-    def _before(self, run: RunInfo) -> Failed | None:
-        entered: list[Middleware] = []
-        self._entered[run.id] = run, entered
+    def _before(self, run: RunInfo, entered: list[Middleware]) -> Failed | None:
         for it in self._middleware:
             try:
                 it.before_run(run)
