@@ -116,6 +116,9 @@ def test_how_a_run_ended_is_on_record(tmp_path: Path) -> None:
                 continue
     found = {handle.id: on_disk(path, handle.id) for handle in (done, lost, stopped, dropped, late)}
     for events, view in found.values():
+        # What a body used that ran out of time with its run comes later.
+        while events[-1]["kind"] == "StepUsed":
+            events.pop()
         assert view.ended == events[-1]["at"]
     events, view = found[done.id]
     assert (view.state, view.input, view.result) == ("completed", {"n": 1}, [1, {"answer": 42}])
