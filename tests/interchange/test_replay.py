@@ -16,10 +16,10 @@ from tests.interchange import made, real
 Json = dict[str, Any]
 
 
-def ran(instance: interchange.Instance, **options: Any) -> tuple[ff.RunView, Any]:
+def ran(instance: interchange.Instance, within: float = 50, **options: Any) -> tuple[ff.RunView, Any]:
     with ff.Engine() as engine:
         handle = engine.start(instance.to_workflow(**options))
-        result = handle.result(50)
+        result = handle.result(within)
         assert not synthetic.directory(handle.id).exists()
         return handle.view(values=True), result
 
@@ -244,9 +244,9 @@ SOME = (
 )
 
 
-def runs_and_reads_back(path: Path, scale: float) -> None:
+def runs_and_reads_back(path: Path, scale: float, within: float) -> None:
     instance = interchange.read(path)
-    view, result = ran(instance, scale=scale)
+    view, result = ran(instance, within, scale=scale)
     assert len(work(view)) == len(instance.tasks)
     assert {step.state for step in work(view).values()} == {"completed"}
     sizes = [round(file.size_in_bytes * scale) for file in instance.files]
@@ -260,10 +260,10 @@ def runs_and_reads_back(path: Path, scale: float) -> None:
 @real.needed
 @pytest.mark.parametrize("name", SOME)
 def test_recorded_executions_run(name: str) -> None:
-    runs_and_reads_back(real.find(name), 0.0005)
+    runs_and_reads_back(real.find(name), 0.0005, within=50)
 
 
 @pytest.mark.nightly
 @real.each
 def test_all_recorded_executions_run(path: Path) -> None:
-    runs_and_reads_back(path, 0.001)
+    runs_and_reads_back(path, 0.001, within=3600)
