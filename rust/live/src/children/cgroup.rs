@@ -8,6 +8,7 @@ mod text;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -308,17 +309,19 @@ fn make_locked(directory: &Path) -> io::Result<File> {
             _ => lock(directory),
         };
         match made {
-            Ok(lock) if directory.exists() => return Ok(lock),
+            Ok(lock) => return Ok(lock),
             Err(error) if Instant::now() > until => return Err(error),
             _ => std::thread::sleep(PAUSE),
         }
     }
 }
 
+/// Locks a group that is there: not one that somebody had locked before, and has removed.
 fn lock(directory: &Path) -> io::Result<File> {
     let file = File::open(directory)?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-    Ok(file)
+    let same = fs::metadata(directory)?.ino() == file.metadata()?.ino();
+    if same { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 /// Writes to a file of a group; false if it has no such file.

@@ -6,7 +6,8 @@
 //! goes between them is defined in `ferroflow-launcher`. Every command is the leader of a session and
 //! a process group of its own. It is over when its main process has ended; what it leaves behind is
 //! ended with it. When the engine's process dies, however, all commands die with it; those that a
-//! crash of both engine and launcher has left are found by the mark in their environment.
+//! crash of both engine and launcher has left are found by the mark in their environment. Where it can be,
+//! a command also has a control group, and all that is in that is ended with it.
 //!
 //! A program that is executed with another user's rights (set-user-id) is not told of the launcher's
 //! death, and can hide its environment; while the launcher lives, it too is ended with its command.

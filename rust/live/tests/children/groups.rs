@@ -246,13 +246,26 @@ fn an_engine_of_somebody_else() {
 #[test]
 fn a_base_of_somebody_else_says_so() {
     let Some(folder) = folder() else { return };
-    let mut engine = helper("groups::an_engine_of_somebody_else");
-    let Ok(done) = engine.env("BASE", folder.path()).uid(65534).gid(65534).output() else {
-        eprintln!("skipped: nobody else can run this program");
-        return;
+    let refused = |path: &str| {
+        let mut engine = helper("groups::an_engine_of_somebody_else");
+        let Ok(done) = engine.env("BASE", folder.path()).uid(65534).gid(65534).output() else {
+            eprintln!("skipped: nobody else can run this program");
+            return;
+        };
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(
+            said.contains(&format!("{path:?} is not writable")) && said.contains("Delegate=yes"),
+            "{said}"
+        );
     };
-    let said = String::from_utf8_lossy(&done.stdout);
-    assert!(said.contains("is not writable") && said.contains("Delegate=yes"), "{said}");
+    let base = folder.path().to_str().unwrap();
+    refused(base);
+    std::os::unix::fs::chown(base, Some(65534), None).unwrap();
+    refused(&format!("{base}/cgroup.subtree_control"));
+    std::os::unix::fs::chown(format!("{base}/cgroup.subtree_control"), Some(65534), None).unwrap();
+    // It is theirs now, but not what it has in common with where their processes are.
+    let above = folder.path().parent().unwrap().to_str().unwrap();
+    refused(&format!("{above}/cgroup.procs"));
 }
 
 #[test]
@@ -264,7 +277,6 @@ fn an_engine_whose_base_is_gone_starts_nothing() {
     assert!(matches!(outcome, Err(CommandError::Spawn(SpawnError::Cgroup { .. }))), "{outcome:?}");
 }
 
-/// Says of three bases whether there are groups below them, and what becomes of commands there.
 #[test]
 #[ignore = "a process for other tests"]
 fn an_engine_in_a_delegated_group() {

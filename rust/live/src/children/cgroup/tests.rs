@@ -97,7 +97,7 @@ fn an_engine_keeps_its_group_from_one_that_clears_up_at_the_time() {
             });
         }
         let made = std::panic::catch_unwind(|| {
-            for _ in 0..300 {
+            for _ in 0..1000 {
                 let directory = base.path().join(name(&crate::new_mark()));
                 let lock = make_locked(&directory).unwrap();
                 std::thread::yield_now();
