@@ -35,7 +35,7 @@ impl Core {
                 None => self.schedule.take(lane, durable, true, live)?,
             };
             let Some(token) = self.tokens.next() else {
-                self.schedule.release(class);
+                self.schedule.release(entry.run, class);
                 self.failed = Some("no more fencing tokens: open the engine again".to_owned());
                 return None;
             };
@@ -52,7 +52,7 @@ impl Core {
             let wary =
                 self.runs[entry.run as usize].as_ref().is_some_and(|live| live.run.is_wary(entry.step));
             if self.handle_at(entry.run, Command::Lease { step: entry.step, token }, at).is_err() {
-                self.schedule.release(class);
+                self.schedule.release(entry.run, class);
                 continue;
             }
             self.lanes.begin(token, lane, entry.run, entry.step);
@@ -95,7 +95,7 @@ impl Core {
             return;
         }
         let Some(release) = self.lanes.end(ticket.token) else { return };
-        self.schedule.release(ticket.class);
+        self.schedule.release(ticket.run, ticket.class);
         self.news += 1;
         let Ticket { run: index, step, token, queued, begun, .. } = *ticket;
         let Taken { cpu, memory, read, written } = taken.unwrap_or_default();

@@ -26,6 +26,19 @@ pub struct Entry {
     order: u64,
 }
 
+/// What is known of a ready step by which it may be ranked: a priority class alone will do.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// From 0, critical, to 4, background.
+    pub priority: u8,
+}
+
+impl From<u8> for Facts {
+    fn from(priority: u8) -> Self {
+        Self { priority }
+    }
+}
+
 /// A kind of demand: steps of one class fit or misfit together.
 pub type Class = u32;
 
@@ -82,7 +95,16 @@ impl Schedule {
         Ok(class)
     }
 
-    pub fn offer(&mut self, run: u32, step: Step, priority: u8, class: Class, gate: u64, since: Micros) {
+    pub fn offer(
+        &mut self,
+        run: u32,
+        step: Step,
+        facts: impl Into<Facts>,
+        class: Class,
+        gate: u64,
+        since: Micros,
+    ) {
+        let Facts { priority, .. } = facts.into();
         let lane = self.classes[class as usize].lane;
         self.order += 1;
         let entry = Entry { run, step, gate, since, order: self.order };
@@ -157,8 +179,8 @@ impl Schedule {
         found
     }
 
-    /// Gives back what a step held.
-    pub fn release(&mut self, class: Class) {
+    /// Gives back what a step of a run held.
+    pub fn release(&mut self, _run: u32, class: Class) {
         for (name, amount) in &self.classes[class as usize].amounts {
             let free = self.free.get_mut(name).expect("a class names known resources");
             *free += amount;
@@ -232,9 +254,9 @@ mod tests {
         let mut take = || schedule.take(0, 0, false, |_| true).map(|(entry, _)| entry.step);
         assert_eq!((take(), take(), take()), (Some(0), Some(2), None));
         assert_eq!(schedule.free("cpu"), Some(0));
-        schedule.release(one);
+        schedule.release(0, one);
         assert!(schedule.take(0, 0, false, |_| true).is_none(), "one cpu is still held");
-        schedule.release(one);
+        schedule.release(0, one);
         assert_eq!(schedule.take(0, 0, false, |_| true).unwrap().0.step, 1);
     }
 
@@ -269,7 +291,7 @@ mod tests {
             if schedule.take(0, 0, false, |_| true).is_none() {
                 break;
             }
-            schedule.release(small);
+            schedule.release(0, small);
             overtaken += 1;
         }
         assert_eq!(overtaken, PATIENCE - 1);
@@ -277,8 +299,8 @@ mod tests {
         assert_eq!(schedule.take(0, 0, false, |_| true).unwrap().0.run, 2, "what it doesn't need goes on");
         schedule.offer(3, 0, 0, small, 0, 0);
         assert_eq!(schedule.take(0, 0, false, |_| true).unwrap().0.run, 3, "what is more urgent goes first");
-        schedule.release(small);
-        schedule.release(small);
+        schedule.release(0, small);
+        schedule.release(0, small);
         assert_eq!(schedule.take(1, 0, false, |_| true).unwrap().0.run, 1);
     }
 
