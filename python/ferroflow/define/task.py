@@ -74,6 +74,7 @@ class Options(TypedDict, total=False):
 
     retry: int | Retry
     timeout: Duration
+    expected: Duration
     heartbeat: Duration
     limits: Limits
     grace: Duration
@@ -266,7 +267,7 @@ def _written(options: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(retry, (int, Retry)):
             raise TypeError(f"retry={retry!r}: give a number of retries, or ff.Retry(...)")
         fields["retry"] = Retry(retry).to_dict() if isinstance(retry, int) else retry.to_dict()
-    for name in ("timeout", "heartbeat", "grace"):
+    for name in ("timeout", "expected", "heartbeat", "grace"):
         if options.get(name) is not None:
             fields[name] = written(options[name])
     if limits := _limits(options.get("limits")):
@@ -359,6 +360,9 @@ def task(
         Retries after a failure: a number or a `Retry`.
     timeout
         An attempt may take no longer: seconds, timedelta or "5m".
+    expected
+        How long an attempt is expected to take: policies and planners rank by it. Default: by the name of
+        the task where that is a usual one, else a minute, or its `timeout` if that is shorter.
     heartbeat
         An attempt that shows no sign of life for so long is timed out, with the code
         `HEARTBEAT_TIMEOUT`. Signs are `ff.current().heartbeat()` and `progress(...)`: give one at least

@@ -223,6 +223,23 @@ pub enum What {
         step: Step,
         token: Token,
     },
+    /// By what the run's steps are ranked, and held to; see `schedule::Terms`.
+    RunTerms {
+        tenant: Option<Arc<str>>,
+        tags: Vec<Arc<str>>,
+        /// Thousandths.
+        weight: Option<u32>,
+        deadline: Option<Micros>,
+        limit: Option<u32>,
+    },
+    /// A plan for the run: (block, node, rank, place).
+    RunPlanned {
+        nodes: Vec<(u32, u32, f64, Option<u32>)>,
+    },
+    /// A policy outside the kernel has ranked ready steps.
+    StepsRanked {
+        ranks: Vec<(Step, f64)>,
+    },
 }
 
 impl What {

@@ -182,6 +182,8 @@ pub struct Options {
     pub retry: Option<Retry>,
     /// Microseconds an attempt may take.
     pub timeout: Option<i64>,
+    /// Microseconds an attempt is expected to take.
+    pub expected: Option<i64>,
     /// Microseconds without a sign of life after which an attempt counts as out of time.
     pub heartbeat: Option<i64>,
     pub limits: Limits,

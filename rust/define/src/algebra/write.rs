@@ -287,6 +287,7 @@ pub fn write_options(it: &Options) -> Vec<u8> {
         object.raw("retry", &retry.end());
     }
     object.micros("timeout", it.timeout);
+    object.micros("expected", it.expected);
     object.micros("heartbeat", it.heartbeat);
     if it.limits != Limits::default() {
         let mut limits = Object::default();

@@ -10,6 +10,7 @@ use ferroflow_define::algebra::compile::Kind;
 pub use self::retry::DEATHS;
 use crate::event::{Event, Failure, HEARTBEAT_TIMEOUT, Process, TIMEOUT, Used, What};
 use crate::ids::{Micros, Step, Token, Value};
+use crate::schedule::Terms;
 use crate::state::{Attempt, End, Illegal, Run, RunState, StepState};
 
 /// Behaviour flags recorded in new runs. Numbers are never reused.
@@ -94,6 +95,16 @@ pub enum Command {
     /// End the run as failed although no step of it is to blame.
     FailRun {
         error: Failure,
+    },
+    /// On which terms the run is to be; before it starts.
+    Terms(Terms),
+    /// A plan for the run: (block, node, rank, place); before it starts.
+    Plan {
+        nodes: Vec<(u32, u32, f64, Option<u32>)>,
+    },
+    /// What a policy outside the kernel makes of ready steps; those that are not ready any more are left out.
+    Rank {
+        ranks: Vec<(Step, f64)>,
     },
     /// An engine takes the run up again after the one before ended or died.
     Recover {
@@ -301,6 +312,19 @@ impl Run {
                     return Err(wrong("be failed"));
                 }
                 vec![What::RunFailed { step: None, error }]
+            }
+            Command::Terms(Terms { tenant, tags, weight, deadline, limit }) => match self.state {
+                RunState::Created => vec![What::RunTerms { tenant, tags, weight, deadline, limit }],
+                _ => return Err(wrong("be given other terms")),
+            },
+            Command::Plan { nodes } => match self.state {
+                RunState::Created => vec![What::RunPlanned { nodes }],
+                _ => return Err(wrong("be planned")),
+            },
+            Command::Rank { mut ranks } => {
+                running("have steps ranked")?;
+                ranks.retain(|&(step, rank)| self.startable(step) && !rank.is_nan());
+                if ranks.is_empty() { vec![] } else { vec![What::StepsRanked { ranks }] }
             }
             Command::Recover { node } => {
                 live("be recovered")?;

@@ -1,43 +1,33 @@
-//! Which ready step starts next: priority classes, first come first served within one, and
-//! no misfit ever holds up a step that fits.
+//! Which ready step starts next: what a policy ranks first among those that fit. No misfit ever holds up
+//! a step that fits, and none waits for ever.
 
-use std::collections::{BTreeMap, VecDeque};
+mod policy;
+mod queue;
+mod shares;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ferroflow_define::Resources;
 use rustc_hash::FxHashMap;
 
+use self::policy::Demanded;
+pub use self::policy::{By, Facts, PRIORITIES, Policy, margin};
+pub use self::queue::Entry;
+use self::queue::{Bucket, Group, Spot};
+pub use self::shares::Terms;
+use self::shares::{Shares, Where};
 use crate::ids::{Micros, Step};
 
 /// When so many steps have arrived after one that does not fit, what it demands is kept for it: those
 /// that came later, and are no more urgent, get nothing of that, or a stream of small steps would hold
-/// it up for ever.
+/// it up for ever. Under policies that don't go by arrival it is kept when so many others have started.
 const PATIENCE: u64 = 64;
 
-/// A ready step of a run, by the driver's number for the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    pub run: u32,
-    pub step: Step,
-    /// The commit that must be durable before the body may run.
-    pub gate: u64,
-    /// When it became ready.
-    pub since: Micros,
-    order: u64,
-}
-
-/// What is known of a ready step by which it may be ranked: a priority class alone will do.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Facts {
-    /// From 0, critical, to 4, background.
-    pub priority: u8,
-}
-
-impl From<u8> for Facts {
-    fn from(priority: u8) -> Self {
-        Self { priority }
-    }
-}
+/// So many kinds of demand a lane keeps when none of their steps waits.
+const KEPT: usize = 8;
 
 /// A kind of demand: steps of one class fit or misfit together.
 pub type Class = u32;
@@ -49,9 +39,24 @@ pub struct Schedule {
     free: BTreeMap<Arc<str>, u64>,
     classes: Vec<Demand>,
     known: FxHashMap<(u8, Resources), Class>,
-    /// Per lane: (priority, class) → entries in order of arrival.
-    lanes: Vec<BTreeMap<(u8, Class), VecDeque<Entry>>>,
+    policy: Policy,
+    lanes: Vec<Lane>,
+    shares: Shares,
     order: u64,
+    /// The last commit that was said to be durable.
+    durable: u64,
+    /// Steps that were taken.
+    taken: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Lane {
+    /// By band and class.
+    buckets: BTreeMap<(u8, Class), Bucket>,
+    /// Entries, those that no longer count included; and how many of them are held up by a limit.
+    waiting: usize,
+    held: usize,
+    taken: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -69,9 +74,23 @@ pub struct Unsatisfiable {
     pub capacity: u64,
 }
 
+/// Why a ready step does not start, if that is not for want of a worker or for its rank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// Less than it demands is free of a resource.
+    Lacks(Arc<str>),
+    /// Its run runs as many steps as it may.
+    Limit(u32),
+    /// What is free of a resource is kept for a step that has waited for long.
+    Kept(Arc<str>),
+}
+
+/// An entry that may be taken: the least one is.
+type Choice = ((u8, bool, bool, u64, u64, i64, u64), Class, Spot);
+
 impl Schedule {
     pub fn new(capacity: BTreeMap<Arc<str>, u64>, lanes: usize) -> Self {
-        Self { free: capacity.clone(), capacity, lanes: vec![BTreeMap::new(); lanes], ..Self::default() }
+        Self { free: capacity.clone(), capacity, lanes: vec![Lane::default(); lanes], ..Self::default() }
     }
 
     /// The class of a demand in a lane, or what can never be granted.
@@ -95,6 +114,43 @@ impl Schedule {
         Ok(class)
     }
 
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Ranks by another policy from now on, what waits already too. `facts` says what is known of a step,
+    /// and nothing if it no longer counts.
+    pub fn set_policy(&mut self, policy: Policy, mut facts: impl FnMut(&Entry) -> Option<Facts>) {
+        let mut all = Vec::new();
+        for lane in &mut self.lanes {
+            for ((_, class), mut bucket) in std::mem::take(&mut lane.buckets) {
+                all.extend(bucket.drain().into_iter().map(|entry| (entry, class)));
+            }
+            (lane.waiting, lane.held) = (0, 0);
+        }
+        self.shares.clear();
+        self.policy = policy;
+        all.sort_unstable_by_key(|(entry, _)| entry.order);
+        for (entry, class) in all {
+            if let Some(facts) = facts(&entry) {
+                self.place(entry, class, &facts);
+            }
+        }
+    }
+
+    /// A run is there, on these terms. One without terms need not say so, but for shares of workflows.
+    pub fn enter(&mut self, run: u32, workflow: Arc<str>, terms: Terms) {
+        self.shares.enter(run, workflow, terms);
+    }
+
+    /// A run has gone.
+    pub fn leave(&mut self, run: u32) {
+        for group in self.shares.leave(run) {
+            self.open(group);
+        }
+    }
+
+    /// A step is ready. Of those that are equal by all a policy knows, the one offered first starts first.
     pub fn offer(
         &mut self,
         run: u32,
@@ -104,11 +160,58 @@ impl Schedule {
         gate: u64,
         since: Micros,
     ) {
-        let Facts { priority, .. } = facts.into();
-        let lane = self.classes[class as usize].lane;
         self.order += 1;
-        let entry = Entry { run, step, gate, since, order: self.order };
-        self.lanes[lane as usize].entry((priority, class)).or_default().push_back(entry);
+        let entry = Entry { run, step, gate, since, rank: 0, order: self.order, cost: 0 };
+        self.place(entry, class, &facts.into());
+    }
+
+    /// Puts an entry where it belongs by what is known of it.
+    fn place(&mut self, mut entry: Entry, class: Class, facts: &Facts) {
+        let number = self.classes[class as usize].lane;
+        let (band, rank) = self.policy.rank(facts, entry.since, &self.demanded(class));
+        entry.rank = rank;
+        let mut group = 0;
+        if self.shares.matter(&self.policy) {
+            group = self.shares.join(&self.policy, entry.run, facts);
+            entry.cost = match self.policy {
+                Policy::FairShare { .. } => u32::try_from(facts.expected / 1000).unwrap_or(u32::MAX),
+                _ => 1,
+            };
+        }
+        let lane = &mut self.lanes[number as usize];
+        lane.waiting += 1;
+        let bucket = lane.buckets.entry((band, class)).or_default();
+        if bucket.is_empty() {
+            bucket.served = (lane.taken, self.taken);
+        }
+        // By arrival, gates come in order, so that none stands in the way of another.
+        if entry.gate > self.durable && self.policy != Policy::Fifo {
+            bucket.fresh.push((entry, group));
+        } else {
+            lane.held += usize::from(admit(bucket, &mut self.shares, (number, band, class), entry, group));
+        }
+    }
+
+    /// What a policy needs to know of a demand.
+    fn demanded(&self, class: Class) -> Demanded {
+        let of = |name| {
+            let amounts = &self.classes[class as usize].amounts;
+            amounts.iter().find(|(it, _)| &**it == name).map_or(0, |&(_, amount)| amount)
+        };
+        match self.policy {
+            Policy::MinMemory => Demanded { memory: of("memory"), cpu: 0, load: 0.0 },
+            Policy::MinCpu => Demanded { memory: 0, cpu: of("cpu"), load: 0.0 },
+            Policy::Deadline => Demanded { memory: 0, cpu: 0, load: self.load() },
+            _ => Demanded { memory: 0, cpu: 0, load: 0.0 },
+        }
+    }
+
+    /// From 0 to 1: the part of the processors that is granted.
+    fn load(&self) -> f64 {
+        match (self.capacity.get("cpu"), self.free.get("cpu")) {
+            (Some(&all), Some(&free)) if all > 0 => 1.0 - free as f64 / all as f64,
+            _ => 0.0,
+        }
     }
 
     /// Takes the next step of a lane that fits and grants its demand.
@@ -120,78 +223,191 @@ impl Schedule {
         lane: u8,
         durable: u64,
         gated: bool,
-        mut live: impl FnMut(&Entry) -> bool,
+        live: impl FnMut(&Entry) -> bool,
     ) -> Option<(Entry, Class)> {
-        let kept = self.kept(&mut live);
-        let queues = &mut self.lanes[lane as usize];
-        let mut best: Option<((u8, Class), u64)> = None;
-        let mut empty = Vec::new();
-        for (&(priority, class), queue) in queues.iter_mut() {
-            if best.is_some_and(|((first, _), _)| first < priority) {
-                break;
-            }
-            if !fits(&self.free, &self.classes[class as usize].amounts) {
-                continue;
-            }
-            while queue.front().is_some_and(|entry| !live(entry)) {
-                queue.pop_front();
-            }
-            match queue.front() {
-                None => empty.push((priority, class)),
-                Some(entry)
-                    if (gated || entry.gate <= durable)
-                        && !kept.is_some_and(|it| it.bars(priority, entry, &self.classes, class))
-                        && best.is_none_or(|(_, order)| entry.order < order) =>
-                {
-                    best = Some(((priority, class), entry.order));
-                }
-                Some(_) => {}
-            }
-        }
-        for key in empty {
-            queues.remove(&key);
-        }
-        let (key, _) = best?;
-        let entry = queues.get_mut(&key)?.pop_front()?;
-        for (name, amount) in &self.classes[key.1 as usize].amounts {
-            *self.free.get_mut(name).expect("a class names known resources") -= amount;
-        }
-        Some((entry, key.1))
+        self.take_at(lane, None, durable, gated, live)
     }
 
-    /// The longest waiting step, of all lanes, for which what it demands is kept.
-    fn kept(&mut self, live: &mut impl FnMut(&Entry) -> bool) -> Option<Kept> {
-        let mut found: Option<Kept> = None;
-        for (&(priority, class), queue) in self.lanes.iter_mut().flatten() {
-            if fits(&self.free, &self.classes[class as usize].amounts) {
+    /// The same for a place, which under some policies has steps of its own.
+    pub fn take_at(
+        &mut self,
+        lane: u8,
+        place: Option<u32>,
+        durable: u64,
+        gated: bool,
+        mut live: impl FnMut(&Entry) -> bool,
+    ) -> Option<(Entry, Class)> {
+        self.durable = self.durable.max(durable);
+        if self.lanes[lane as usize].waiting == 0 {
+            return None;
+        }
+        let kept = self.kept(Some(&mut live));
+        let durable = self.durable;
+        let Self { lanes, shares, classes, free, capacity, policy, .. } = self;
+        let (number, lane) = (lane, &mut lanes[lane as usize]);
+        let patience = PATIENCE * lane.buckets.len() as u64;
+        let mut best: Option<Choice> = None;
+        let mut empty = false;
+        for (&(band, class), bucket) in &mut lane.buckets {
+            if best.is_some_and(|((first, ..), ..)| first < band) {
+                break;
+            }
+            let amounts = &classes[class as usize].amounts;
+            if !fits(free, amounts) {
                 continue;
             }
-            while queue.front().is_some_and(|entry| !live(entry)) {
-                queue.pop_front();
+            let at = (number, band, class);
+            if bucket.looked < durable && !bucket.fresh.is_empty() {
+                bucket.looked = durable;
+                lane.held += admit_durable(bucket, shares, at, durable);
             }
-            if let Some(&Entry { order, .. }) = queue.front()
-                && self.order - order >= PATIENCE
-                && found.is_none_or(|it| (priority, order) < (it.priority, it.order))
-            {
-                found = Some(Kept { priority, order, class });
+            lane.waiting -= drop_dead(bucket, shares, at, &mut live);
+            if bucket.is_empty() {
+                empty = true;
+                continue;
+            }
+            let place = place.filter(|_| policy.places());
+            let Some((own, pass, entry, spot)) = candidate(bucket, shares, place, gated, durable, &mut live)
+            else {
+                continue;
+            };
+            if kept.is_some_and(|it| it.bars(policy, band, entry, classes, class)) {
+                continue;
+            }
+            let late = policy.outranks() && lane.taken - bucket.served.0 >= patience;
+            let left = if *policy == Policy::BestFit { leftover(free, capacity, amounts) } else { 0 };
+            let score = (band, !late, !own, pass, left, entry.rank, entry.order);
+            if best.is_none_or(|(least, ..)| score < least) {
+                best = Some((score, class, spot));
+            }
+        }
+        if empty && lane.buckets.len() > KEPT {
+            lane.buckets.retain(|_, bucket| !bucket.is_empty());
+        }
+        let ((band, _, _, pass, ..), class, spot) = best?;
+        Some((self.grant((number, band, class), pass, spot), class))
+    }
+
+    /// Takes an entry out and grants what it demands.
+    fn grant(&mut self, at: Where, pass: u64, spot: Spot) -> Entry {
+        let lane = &mut self.lanes[at.0 as usize];
+        let bucket = lane.buckets.get_mut(&(at.1, at.2)).expect("a bucket that was found");
+        let (entry, group, over) = bucket.take(pass, spot);
+        lane.waiting -= 1;
+        lane.taken += 1;
+        self.taken += 1;
+        bucket.served = (lane.taken, self.taken);
+        for (name, amount) in &self.classes[at.2 as usize].amounts {
+            *self.free.get_mut(name).expect("a class names known resources") -= amount;
+        }
+        if group != 0 {
+            if over {
+                self.shares.emptied(group, at);
+            }
+            if self.policy.shares() {
+                let pass = self.shares.pass(group);
+                for group in self.shares.charge(group, entry.cost) {
+                    self.rekey(group, pass);
+                }
+            }
+            self.shares.left(group);
+            for group in self.shares.begin(entry.run) {
+                self.hold(group);
+            }
+        } else {
+            self.shares.begin(entry.run);
+        }
+        entry
+    }
+
+    /// A group comes where its share belongs now.
+    fn rekey(&mut self, group: Group, before: u64) {
+        let pass = self.shares.pass(group);
+        for (lane, band, class) in self.shares.places(group) {
+            let bucket = self.lanes[lane as usize].buckets.get_mut(&(band, class)).expect(QUEUED);
+            let (rank, order) = bucket.groups[&group].peek().map(Entry::key).expect(QUEUED);
+            if bucket.heads.remove(&(before, rank, order, group)) {
+                bucket.heads.insert((pass, rank, order, group));
+            }
+        }
+    }
+
+    /// A group waits until its run may start more steps.
+    fn hold(&mut self, group: Group) {
+        let pass = self.shares.pass(group);
+        for (lane, band, class) in self.shares.places(group) {
+            let lane = &mut self.lanes[lane as usize];
+            let bucket = lane.buckets.get_mut(&(band, class)).expect(QUEUED);
+            let queue = &bucket.groups[&group];
+            let (rank, order) = queue.peek().map(Entry::key).expect(QUEUED);
+            lane.held += queue.len();
+            bucket.heads.remove(&(pass, rank, order, group));
+        }
+    }
+
+    /// It may start some.
+    fn open(&mut self, group: Group) {
+        let pass = self.shares.pass(group);
+        for (lane, band, class) in self.shares.places(group) {
+            let lane = &mut self.lanes[lane as usize];
+            let bucket = lane.buckets.get_mut(&(band, class)).expect(QUEUED);
+            let queue = &bucket.groups[&group];
+            let (rank, order) = queue.peek().map(Entry::key).expect(QUEUED);
+            lane.held -= queue.len();
+            bucket.heads.insert((pass, rank, order, group));
+        }
+    }
+
+    /// The longest waiting step, of all lanes, for which what it demands is kept. With `live`, what no
+    /// longer counts is dropped on the way.
+    fn kept(&mut self, mut live: Option<&mut dyn FnMut(&Entry) -> bool>) -> Option<Kept> {
+        let Self { lanes, shares, classes, free, policy, order: arrived, taken, .. } = self;
+        let mut found: Option<Kept> = None;
+        for (number, lane) in (0..).zip(lanes).filter(|(_, lane)| lane.waiting > 0) {
+            for (&(band, class), bucket) in &mut lane.buckets {
+                if fits(free, &classes[class as usize].amounts) {
+                    continue;
+                }
+                if let Some(live) = &mut live {
+                    lane.waiting -= drop_dead(bucket, shares, (number, band, class), live);
+                }
+                let Some((_, &entry, _)) = bucket.first() else { continue };
+                let (since, patient) = match policy {
+                    Policy::Fifo => (entry.order, *arrived - entry.order >= PATIENCE),
+                    _ => (bucket.served.1, *taken - bucket.served.1 >= PATIENCE),
+                };
+                let kept = Kept { band, since, order: entry.order, rank: entry.rank, class };
+                if patient && found.is_none_or(|it| kept.before(&it)) {
+                    found = Some(kept);
+                }
             }
         }
         found
     }
 
     /// Gives back what a step of a run held.
-    pub fn release(&mut self, _run: u32, class: Class) {
+    pub fn release(&mut self, run: u32, class: Class) {
         for (name, amount) in &self.classes[class as usize].amounts {
             let free = self.free.get_mut(name).expect("a class names known resources");
             *free += amount;
             debug_assert!(*free <= self.capacity[name], "released more than was granted");
         }
+        for group in self.shares.end(run) {
+            self.open(group);
+        }
     }
 
-    /// A resource of which less is free than a class demands.
-    pub fn lacking(&self, class: Class) -> Option<&str> {
+    /// What a ready step of a run waits for, if it is more than its turn.
+    pub fn hindrance(&mut self, run: u32, class: Class) -> Option<Hindrance> {
+        if let Some(limit) = self.shares.full(run) {
+            return Some(Hindrance::Limit(limit));
+        }
         let short = |it: &&(Arc<str>, u64)| self.free.get(&it.0).is_none_or(|free| *free < it.1);
-        self.classes[class as usize].amounts.iter().find(short).map(|(name, _)| &**name)
+        if let Some((name, _)) = self.classes[class as usize].amounts.iter().find(short) {
+            return Some(Hindrance::Lacks(name.clone()));
+        }
+        let kept = self.kept(None)?;
+        kept.shared(&self.classes, class).map(|name| Hindrance::Kept(name.clone()))
     }
 
     /// What is free of a resource.
@@ -201,136 +417,157 @@ impl Schedule {
 
     /// How many entries wait in a lane, those that no longer count included.
     pub fn waiting(&self, lane: u8) -> usize {
-        self.lanes[lane as usize].values().map(VecDeque::len).sum()
+        self.lanes[lane as usize].waiting
     }
+
+    /// How many of them no limit of their runs holds up.
+    pub fn open_to(&self, lane: u8) -> usize {
+        let lane = &self.lanes[lane as usize];
+        lane.waiting - lane.held
+    }
+}
+
+const QUEUED: &str = "a group has a queue where it says so";
+
+/// Puts an entry into the queue of its group; says whether that is held up.
+fn admit(bucket: &mut Bucket, shares: &mut Shares, at: Where, entry: Entry, group: Group) -> bool {
+    if group == 0 {
+        bucket.plain.push(entry);
+        return false;
+    }
+    let queue = bucket.groups.entry(group).or_default();
+    let before = queue.peek().map(Entry::key);
+    queue.push(entry);
+    if before.is_none() {
+        shares.opened(group, at);
+    }
+    if !shares.is_open(group) {
+        return true;
+    }
+    if before.is_none_or(|before| entry.key() < before) {
+        let pass = shares.pass(group);
+        if let Some((rank, order)) = before {
+            bucket.heads.remove(&(pass, rank, order, group));
+        }
+        bucket.heads.insert((pass, entry.rank, entry.order, group));
+    }
+    false
+}
+
+/// Puts entries where they belong whose commits are made; says how many of them are held up.
+fn admit_durable(bucket: &mut Bucket, shares: &mut Shares, at: Where, durable: u64) -> usize {
+    let (ready, rest) = std::mem::take(&mut bucket.fresh).into_iter().partition(|it| it.0.gate <= durable);
+    bucket.fresh = rest;
+    let admitted = Vec::into_iter(ready).map(|(entry, group)| admit(bucket, shares, at, entry, group));
+    admitted.filter(|held| *held).count()
+}
+
+/// Drops entries that no longer count, until the first one does; says how many.
+fn drop_dead(
+    bucket: &mut Bucket,
+    shares: &mut Shares,
+    at: Where,
+    live: &mut (impl FnMut(&Entry) -> bool + ?Sized),
+) -> usize {
+    let mut dropped = 0;
+    while let Some((pass, entry, spot)) = bucket.first() {
+        if live(entry) {
+            return dropped;
+        }
+        let (_, group, over) = bucket.take(pass, spot);
+        if over {
+            shares.emptied(group, at);
+        }
+        shares.left(group);
+        dropped += 1;
+    }
+    // Nobody looks at what comes with a commit until that is made, or everything else is gone.
+    let before = bucket.fresh.len();
+    bucket.fresh.retain(|(entry, group)| {
+        let counts = live(entry);
+        if !counts {
+            shares.left(*group);
+        }
+        counts
+    });
+    dropped + before - bucket.fresh.len()
+}
+
+/// The first entry of a bucket that may be taken: whether it is the place's own, what its share had, and
+/// where it is.
+fn candidate<'b>(
+    bucket: &'b Bucket,
+    shares: &Shares,
+    place: Option<u32>,
+    gated: bool,
+    durable: u64,
+    live: &mut impl FnMut(&Entry) -> bool,
+) -> Option<(bool, u64, &'b Entry, Spot)> {
+    let own: &[Group] = place.map_or(&[], |place| shares.at_home(place));
+    let head = |&group: &Group| Some((false, 0, bucket.groups.get(&group)?.peek()?, Spot::Group(group)));
+    let mine = own.iter().filter(|group| shares.is_open(**group)).filter_map(head);
+    let first = bucket.first().map(|(pass, entry, spot)| {
+        let other = !matches!(spot, Spot::Group(group) if own.contains(&group));
+        (other, pass, entry, spot)
+    });
+    let ready = mine.chain(first).filter(|(_, _, entry, _)| gated || entry.gate <= durable);
+    let fresh = bucket.fresh.iter().enumerate().filter(|_| gated).filter_map(|(at, (entry, group))| {
+        let other = !own.contains(group);
+        let counts = shares.is_open(*group) && live(entry);
+        counts.then(|| (other, shares.pass(*group), entry, Spot::Fresh(at)))
+    });
+    let least = ready.chain(fresh).min_by_key(|(other, pass, entry, _)| (*other, *pass, entry.key()));
+    least.map(|(other, pass, entry, spot)| (!other, pass, entry, spot))
+}
+
+/// Millionths of a resource that are left when a demand is granted that takes more of it than of others.
+fn leftover(
+    free: &BTreeMap<Arc<str>, u64>,
+    capacity: &BTreeMap<Arc<str>, u64>,
+    demand: &[(Arc<str>, u64)],
+) -> u64 {
+    let parts = demand.iter().map(|(name, amount)| {
+        let millionths = |amount: u64| u128::from(amount) * 1_000_000 / u128::from(capacity[name].max(1));
+        (millionths(*amount), millionths(free[name] - amount))
+    });
+    parts.max_by_key(|&(taken, left)| (taken, std::cmp::Reverse(left))).map_or(1_000_000, |it| it.1 as u64)
 }
 
 /// A step that does not fit and has waited for long.
 #[derive(Clone, Copy)]
 struct Kept {
-    priority: u8,
+    band: u8,
+    /// Since what arrival, or what start of a step, it has waited.
+    since: u64,
     order: u64,
+    rank: i64,
     class: Class,
 }
 
 impl Kept {
+    fn before(&self, other: &Self) -> bool {
+        (self.band, self.since, self.order) < (other.band, other.since, other.order)
+    }
+
     /// Whether a step of a class would take what is kept for this one.
-    fn bars(&self, priority: u8, entry: &Entry, classes: &[Demand], class: Class) -> bool {
+    fn bars(&self, policy: &Policy, band: u8, entry: &Entry, classes: &[Demand], class: Class) -> bool {
+        let later = match policy {
+            Policy::Fifo => entry.order > self.order,
+            // What is more urgent, or has waited for longer, goes on.
+            Policy::Priority { .. } => entry.key() > (self.rank, self.order),
+            _ => true,
+        };
+        band >= self.band && later && self.shared(classes, class).is_some()
+    }
+
+    /// A resource that a class demands, and this one too.
+    fn shared<'c>(&self, classes: &'c [Demand], class: Class) -> Option<&'c Arc<str>> {
         let own = &classes[self.class as usize].amounts;
-        priority >= self.priority
-            && entry.order > self.order
-            && classes[class as usize]
-                .amounts
-                .iter()
-                .any(|(name, _)| own.iter().any(|(kept, _)| kept == name))
+        let amounts = &classes[class as usize].amounts;
+        amounts.iter().map(|(name, _)| name).find(|name| own.iter().any(|(kept, _)| kept == *name))
     }
 }
 
 fn fits(free: &BTreeMap<Arc<str>, u64>, demand: &[(Arc<str>, u64)]) -> bool {
     demand.iter().all(|(name, amount)| free.get(name).is_some_and(|free| free >= amount))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn demand(name: &str, amount: u64) -> Resources {
-        Resources { amounts: [(name.to_owned(), amount)].into() }
-    }
-
-    fn two_cpus() -> Schedule {
-        Schedule::new([("cpu".into(), 2000)].into(), 1)
-    }
-
-    /// Req: P1.25
-    #[test]
-    fn a_misfit_at_the_head_does_not_block_and_capacity_is_never_exceeded() {
-        let mut schedule = two_cpus();
-        let one = schedule.class(0, &demand("cpu", 1000)).unwrap();
-        let two = schedule.class(0, &demand("cpu", 2000)).unwrap();
-        schedule.offer(0, 0, 2, one, 0, 0);
-        schedule.offer(0, 1, 2, two, 0, 0);
-        schedule.offer(0, 2, 2, one, 0, 0);
-        let mut take = || schedule.take(0, 0, false, |_| true).map(|(entry, _)| entry.step);
-        assert_eq!((take(), take(), take()), (Some(0), Some(2), None));
-        assert_eq!(schedule.free("cpu"), Some(0));
-        schedule.release(0, one);
-        assert!(schedule.take(0, 0, false, |_| true).is_none(), "one cpu is still held");
-        schedule.release(0, one);
-        assert_eq!(schedule.take(0, 0, false, |_| true).unwrap().0.step, 1);
-    }
-
-    /// Req: P6.129, P7.10
-    #[test]
-    fn priority_first_then_arrival() {
-        let mut schedule = two_cpus();
-        let class = schedule.class(0, &Resources::default()).unwrap();
-        for (step, priority) in [(0, 2), (1, 0), (2, 4), (3, 0)] {
-            schedule.offer(0, step, priority, class, 0, 0);
-        }
-        let order: Vec<_> =
-            std::iter::from_fn(|| schedule.take(0, 0, false, |_| true).map(|(entry, _)| entry.step))
-                .collect();
-        assert_eq!(order, [1, 3, 0, 2]);
-    }
-
-    /// Req: P8.37
-    #[test]
-    fn a_stream_of_small_steps_does_not_hold_up_a_large_one_for_ever() {
-        let mut schedule = Schedule::new([("cpu".into(), 2000), ("gpu".into(), 1000)].into(), 2);
-        let small = schedule.class(0, &demand("cpu", 1000)).unwrap();
-        let large = schedule.class(1, &demand("cpu", 2000)).unwrap();
-        let other = schedule.class(0, &demand("gpu", 1000)).unwrap();
-        schedule.offer(0, 0, 2, small, 0, 0);
-        assert!(schedule.take(0, 0, false, |_| true).is_some());
-        schedule.offer(1, 0, 2, large, 0, 0);
-        // One small step always runs and another is always ready.
-        let mut overtaken = 0;
-        loop {
-            schedule.offer(0, 0, 2, small, 0, 0);
-            if schedule.take(0, 0, false, |_| true).is_none() {
-                break;
-            }
-            schedule.release(0, small);
-            overtaken += 1;
-        }
-        assert_eq!(overtaken, PATIENCE - 1);
-        schedule.offer(2, 0, 2, other, 0, 0);
-        assert_eq!(schedule.take(0, 0, false, |_| true).unwrap().0.run, 2, "what it doesn't need goes on");
-        schedule.offer(3, 0, 0, small, 0, 0);
-        assert_eq!(schedule.take(0, 0, false, |_| true).unwrap().0.run, 3, "what is more urgent goes first");
-        schedule.release(0, small);
-        schedule.release(0, small);
-        assert_eq!(schedule.take(1, 0, false, |_| true).unwrap().0.run, 1);
-    }
-
-    /// A step that is cancelled while it waits leaves nothing kept.
-    #[test]
-    fn nothing_is_kept_for_what_no_longer_counts() {
-        let mut schedule = two_cpus();
-        let small = schedule.class(0, &demand("cpu", 1000)).unwrap();
-        let large = schedule.class(0, &demand("cpu", 2000)).unwrap();
-        schedule.offer(0, 0, 2, small, 0, 0);
-        assert!(schedule.take(0, 0, false, |_| true).is_some());
-        schedule.offer(1, 0, 2, large, 0, 0);
-        (0..2 * PATIENCE).for_each(|step| schedule.offer(0, step as Step, 2, small, 0, 0));
-        assert!(schedule.take(0, 0, false, |_| true).is_none());
-        assert!(schedule.take(0, 0, false, |entry| entry.run != 1).is_some());
-    }
-
-    #[test]
-    fn what_can_never_fit_is_refused_at_once() {
-        let mut schedule = two_cpus();
-        assert_eq!(schedule.class(0, &demand("cpu", 3000)).unwrap_err().capacity, 2000);
-        assert_eq!(schedule.class(0, &demand("gpu", 1)).unwrap_err().capacity, 0);
-    }
-
-    #[test]
-    fn a_gated_step_waits_for_its_commit_unless_asked_for() {
-        let mut schedule = two_cpus();
-        let class = schedule.class(0, &Resources::default()).unwrap();
-        schedule.offer(0, 7, 2, class, 5, 0);
-        assert!(schedule.take(0, 4, false, |_| true).is_none());
-        assert_eq!(schedule.take(0, 4, true, |_| true).unwrap().0.gate, 5);
-    }
 }

@@ -3,9 +3,10 @@
 use ferroflow_define::OnError;
 use ferroflow_define::algebra::compile::Kind;
 
-use super::{Attempt, End, Run, Spawned, StepState, WARY};
+use super::{Attempt, End, Run, RunState, Spawned, StepState, WARY};
 use crate::event::{CANCELLED, Event, Failure, TIMEOUT, WORKER_DIED, What};
 use crate::ids::{Micros, Step, Token};
+use crate::schedule::Terms;
 
 /// An event that can't follow from the state: the log is not one that this kernel wrote.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -214,6 +215,27 @@ impl Run {
                 self.complete(*step)?;
             }
             What::VariableSet { .. } => {}
+            What::RunTerms { tenant, tags, weight, deadline, limit } => {
+                self.unstarted()?;
+                self.head.terms = Terms {
+                    tenant: tenant.clone(),
+                    tags: tags.clone(),
+                    weight: *weight,
+                    deadline: *deadline,
+                    limit: *limit,
+                };
+            }
+            What::RunPlanned { nodes } => {
+                self.unstarted()?;
+                let planned = nodes.iter().map(|&(block, node, rank, place)| ((block, node), (rank, place)));
+                self.plan = planned.collect();
+            }
+            What::StepsRanked { ranks } => {
+                for &(step, rank) in ranks {
+                    self.checked(step)?;
+                    self.ranks.insert(step, rank);
+                }
+            }
             What::StepUsed { step, token, .. } => {
                 self.checked(*step)?;
                 self.processes.remove(token);
@@ -234,6 +256,13 @@ impl Run {
         }
         self.state = to;
         Ok(())
+    }
+
+    fn unstarted(&self) -> Result<(), Illegal> {
+        match self.state {
+            RunState::Created => Ok(()),
+            state => Err(self.illegal(format!("the run is {state} already"))),
+        }
     }
 
     fn checked(&self, step: Step) -> Result<&Kind, Illegal> {
@@ -307,6 +336,9 @@ impl Run {
         self.set(step, StepState::Running)?;
         self.steps.attempt[step as usize] = u16::try_from(attempt).unwrap_or(u16::MAX);
         self.steps.flags[step as usize] &= !WARY;
+        if !self.ranks.is_empty() {
+            self.ranks.remove(&step);
+        }
         // What earlier engines left of it was ended when the run was taken up.
         if !self.processes.is_empty() {
             let recoveries = self.head.recoveries;

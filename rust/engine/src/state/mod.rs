@@ -17,6 +17,7 @@ pub use self::apply::Illegal;
 pub use self::table::{RunState, StepState};
 use crate::event::{Failure, Process};
 use crate::ids::{Micros, RunId, Step, Token};
+use crate::schedule::Terms;
 
 /// One run, changed only by `apply`.
 #[derive(Clone, Debug)]
@@ -49,6 +50,10 @@ pub struct Run {
     /// What the run has come to, once nothing is left to do; the event that says so follows.
     pub(crate) end: Option<End>,
     pub(crate) tolerated: Vec<Step>,
+    /// Ranks that a policy outside the kernel has given to ready steps.
+    pub(crate) ranks: FxHashMap<Step, f64>,
+    /// What a plan says of nodes, by block and node: their ranks and places.
+    pub(crate) plan: FxHashMap<(u32, u32), (f64, Option<u32>)>,
     pub(crate) work: VecDeque<follow::Work>,
     /// For the driver, which drains it.
     pub out: Out,
@@ -88,6 +93,8 @@ pub struct Head {
     pub reason: Option<Arc<str>>,
     pub error: Option<(Option<Step>, Failure)>,
     pub paused: Option<Micros>,
+    /// By which its steps are ranked, and held to.
+    pub terms: Terms,
     pub recoveries: u32,
 }
 
@@ -188,6 +195,8 @@ impl Run {
             asking: BTreeSet::new(),
             end: None,
             tolerated: Vec::new(),
+            ranks: FxHashMap::default(),
+            plan: FxHashMap::default(),
             work: VecDeque::new(),
             out: Out::default(),
         }

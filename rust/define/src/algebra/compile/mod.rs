@@ -6,12 +6,14 @@
 
 mod names;
 mod program;
+mod upward;
 
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use self::program::{Bind, Code, Kind, Node, Program, Source, TaskUse};
+pub use self::upward::{EXPECTED, expected};
 use super::read;
 use super::term::{Binding, Block, Definition, Term};
 use crate::expr::Expr;
@@ -46,6 +48,7 @@ impl Program {
             order[*old as usize] = rank as u32;
         }
         let mut blocks: Vec<Code> = compiler.blocks.into_iter().flatten().collect();
+        Self::extend(&mut blocks);
         for node in blocks.iter_mut().flat_map(|block| &mut block.nodes) {
             if let Kind::Task(task) = &mut node.kind {
                 task.task = order[task.task as usize];
@@ -143,6 +146,7 @@ impl<'t> Compiler<'t> {
         }
         self.open.push(Open { number, binder, ids, current: 0, edges });
         let mut nodes = Vec::with_capacity(drafts.len());
+        let mut expected = Vec::with_capacity(drafts.len());
         for (node, draft) in drafts.iter().enumerate() {
             self.here().current = node as u32;
             let place = format!("{path}{}", draft.id);
@@ -150,12 +154,17 @@ impl<'t> Compiler<'t> {
                 Some(term) => self.kind(term, (number, node as u32), &place),
                 None => Kind::Join,
             };
+            expected.push(self.expected(draft.term, &kind));
             nodes.push(Node { id: draft.id.clone(), kind });
         }
         let result = self.result(block, &mut nodes, path);
         let mut open = self.open.pop().expect("pushed above");
         let graph = Csr::new(nodes.len(), &mut open.edges);
-        let mut cycle = graph.order().err();
+        expected.resize(nodes.len(), 0);
+        let (upward, mut cycle) = match graph.order() {
+            Ok(order) => (upward::upward(&graph, &order, &expected), None),
+            Err(cycle) => (vec![0; nodes.len()], Some(cycle)),
+        };
         for _ in 0..CYCLES {
             let Some(found) = cycle else { break };
             let names: Vec<&str> =
@@ -171,7 +180,7 @@ impl<'t> Compiler<'t> {
             cycle = Csr::new(nodes.len(), &mut open.edges).order().err();
         }
         let indegree = graph.indegrees();
-        self.blocks[number as usize] = Some(Code { nodes, graph, indegree, result, owner });
+        self.blocks[number as usize] = Some(Code { nodes, graph, indegree, expected, upward, result, owner });
         number
     }
 

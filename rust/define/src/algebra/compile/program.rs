@@ -26,6 +26,10 @@ pub struct Code {
     pub nodes: Vec<Node>,
     pub graph: Csr,
     pub indegree: Vec<u32>,
+    /// Microseconds that each node is expected to take, and the longest way from its beginning to the end
+    /// of the run.
+    pub expected: Vec<i64>,
+    pub upward: Vec<i64>,
     /// What the block yields; always derivable from results of its steps alone.
     pub result: Bind,
     /// The composite that owns it: (block, node).

@@ -82,6 +82,7 @@ fn options_count() {
         json!({"limits": {"memory": 1_000_000}}),
         json!({"grace": 1}),
         json!({"timeout": 1}),
+        json!({"expected": 1}),
     ];
     for (at, a) in all.iter().enumerate() {
         assert!(!same(with(a.clone()), t("t")), "{a}");

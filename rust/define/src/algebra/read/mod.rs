@@ -332,12 +332,13 @@ mod tests {
     proptest! {
         #[test]
         fn options_come_back_as_they_were_written(
+            expected in proptest::option::of(0..i64::MAX >> 12),
             heartbeat in proptest::option::of(1..i64::MAX >> 12),
             grace in proptest::option::of(0..i64::MAX >> 12),
             memory in proptest::option::of(1..9_000_000_000_000_000u64),
             cpu in proptest::option::of(1..i64::MAX >> 12),
         ) {
-            let written = Options { heartbeat, grace, limits: Limits { memory, cpu }, ..Options::default() };
+            let written = Options { expected, heartbeat, grace, limits: Limits { memory, cpu }, ..Options::default() };
             let json: Json = rmp_serde::from_slice(&write_options(&written)).unwrap();
             prop_assert_eq!(options(json), Ok(written));
         }

@@ -15,6 +15,8 @@ impl Reader {
         let retry = object.take("retry").and_then(|bytes| self.retry(bytes, &at));
         let at = object.at("timeout");
         let timeout = object.take("timeout").and_then(|bytes| self.duration(bytes, &at));
+        let at = object.at("expected");
+        let expected = object.take("expected").and_then(|bytes| self.duration(bytes, &at));
         // Here 0 is nothing, as where nothing is said: no default of the engine is to be outdone.
         let at = object.at("heartbeat");
         let heartbeat = object.take("heartbeat").and_then(|bytes| self.duration(bytes, &at));
@@ -50,6 +52,7 @@ impl Reader {
         let options = Options {
             retry,
             timeout,
+            expected,
             heartbeat: heartbeat.filter(|&micros| micros > 0),
             limits,
             grace,
@@ -64,8 +67,8 @@ impl Reader {
         };
         self.finish(
             object,
-            "retry, timeout, heartbeat, limits, grace, priority, critical, on_upstream_failure, resources, \
-             pure, idempotent, commutes_with, share",
+            "retry, timeout, expected, heartbeat, limits, grace, priority, critical, on_upstream_failure, \
+             resources, pure, idempotent, commutes_with, share",
         );
         options
     }
