@@ -57,6 +57,8 @@ struct Lane {
     waiting: usize,
     held: usize,
     taken: u64,
+    /// Who asked last found nothing: there is somebody to take what can be taken.
+    idle: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -239,9 +241,10 @@ impl Schedule {
     ) -> Option<(Entry, Class)> {
         self.durable = self.durable.max(durable);
         if self.lanes[lane as usize].waiting == 0 {
+            self.lanes[lane as usize].idle = true;
             return None;
         }
-        let kept = self.kept(Some(&mut live));
+        let kept = self.kept(Some(lane), Some(&mut live));
         let durable = self.durable;
         let Self { lanes, shares, classes, free, capacity, policy, .. } = self;
         let (number, lane) = (lane, &mut lanes[lane as usize]);
@@ -261,17 +264,17 @@ impl Schedule {
                 bucket.looked = durable;
                 lane.held += admit_durable(bucket, shares, at, durable);
             }
-            lane.waiting -= drop_dead(bucket, shares, at, &mut live);
+            let place = place.filter(|_| policy.places());
+            lane.waiting -= drop_dead(bucket, shares, at, place, &mut live);
             if bucket.is_empty() {
                 empty = true;
                 continue;
             }
-            let place = place.filter(|_| policy.places());
             let Some((own, pass, entry, spot)) = candidate(bucket, shares, place, gated, durable, &mut live)
             else {
                 continue;
             };
-            if kept.is_some_and(|it| it.bars(policy, band, entry, classes, class)) {
+            if kept.is_some_and(|it| it.bars(policy, band, entry, free, classes, class)) {
                 continue;
             }
             let late = policy.outranks() && lane.taken - bucket.served.0 >= patience;
@@ -284,6 +287,7 @@ impl Schedule {
         if empty && lane.buckets.len() > KEPT {
             lane.buckets.retain(|_, bucket| !bucket.is_empty());
         }
+        lane.idle = best.is_none();
         let ((band, _, _, pass, ..), class, spot) = best?;
         Some((self.grant((number, band, class), pass, spot), class))
     }
@@ -358,25 +362,27 @@ impl Schedule {
         }
     }
 
-    /// The longest waiting step, of all lanes, for which what it demands is kept. With `live`, what no
-    /// longer counts is dropped on the way.
-    fn kept(&mut self, mut live: Option<&mut dyn FnMut(&Entry) -> bool>) -> Option<Kept> {
+    /// The longest waiting step, of all lanes, for which what it demands is kept: one that does not fit, or
+    /// one of another lane that fits by now and is about to be taken there. With `live`, what no longer
+    /// counts is dropped on the way.
+    fn kept(&mut self, mine: Option<u8>, mut live: Option<&mut dyn FnMut(&Entry) -> bool>) -> Option<Kept> {
         let Self { lanes, shares, classes, free, policy, order: arrived, taken, .. } = self;
         let mut found: Option<Kept> = None;
         for (number, lane) in (0..).zip(lanes).filter(|(_, lane)| lane.waiting > 0) {
             for (&(band, class), bucket) in &mut lane.buckets {
-                if fits(free, &classes[class as usize].amounts) {
+                let fits = fits(free, &classes[class as usize].amounts);
+                if fits && (!lane.idle || mine.is_none_or(|mine| mine == number)) {
                     continue;
                 }
                 if let Some(live) = &mut live {
-                    lane.waiting -= drop_dead(bucket, shares, (number, band, class), live);
+                    lane.waiting -= drop_dead(bucket, shares, (number, band, class), None, live);
                 }
                 let Some((_, &entry, _)) = bucket.first() else { continue };
                 let (since, patient) = match policy {
                     Policy::Fifo => (entry.order, *arrived - entry.order >= PATIENCE),
                     _ => (bucket.served.1, *taken - bucket.served.1 >= PATIENCE),
                 };
-                let kept = Kept { band, since, order: entry.order, rank: entry.rank, class };
+                let kept = Kept { band, since, order: entry.order, rank: entry.rank, class, fits };
                 if patient && found.is_none_or(|it| kept.before(&it)) {
                     found = Some(kept);
                 }
@@ -406,7 +412,7 @@ impl Schedule {
         if let Some((name, _)) = self.classes[class as usize].amounts.iter().find(short) {
             return Some(Hindrance::Lacks(name.clone()));
         }
-        let kept = self.kept(None)?;
+        let kept = self.kept(None, None)?;
         kept.shared(&self.classes, class).map(|name| Hindrance::Kept(name.clone()))
     }
 
@@ -462,24 +468,32 @@ fn admit_durable(bucket: &mut Bucket, shares: &mut Shares, at: Where, durable: u
     admitted.filter(|held| *held).count()
 }
 
-/// Drops entries that no longer count, until the first one does; says how many.
+/// Drops entries that no longer count, until the first one does, and the first of a place; says how many.
 fn drop_dead(
     bucket: &mut Bucket,
     shares: &mut Shares,
     at: Where,
+    place: Option<u32>,
     live: &mut (impl FnMut(&Entry) -> bool + ?Sized),
 ) -> usize {
     let mut dropped = 0;
-    while let Some((pass, entry, spot)) = bucket.first() {
-        if live(entry) {
-            return dropped;
-        }
+    loop {
+        let dead = |(_, entry, _): &(u64, &Entry, Spot)| !live(entry);
+        let own = place.map_or(&[][..], |place| shares.at_home(place));
+        let own = own
+            .iter()
+            .filter(|group| shares.is_open(**group))
+            .filter_map(|&group| Some((0, bucket.groups.get(&group)?.peek()?, Spot::Group(group))));
+        let Some((pass, _, spot)) = own.chain(bucket.first()).find(dead) else { break };
         let (_, group, over) = bucket.take(pass, spot);
         if over {
             shares.emptied(group, at);
         }
         shares.left(group);
         dropped += 1;
+    }
+    if bucket.plain.len() > 0 || !bucket.heads.is_empty() {
+        return dropped;
     }
     // Nobody looks at what comes with a commit until that is made, or everything else is gone.
     let before = bucket.fresh.len();
@@ -542,6 +556,7 @@ struct Kept {
     order: u64,
     rank: i64,
     class: Class,
+    fits: bool,
 }
 
 impl Kept {
@@ -550,14 +565,30 @@ impl Kept {
     }
 
     /// Whether a step of a class would take what is kept for this one.
-    fn bars(&self, policy: &Policy, band: u8, entry: &Entry, classes: &[Demand], class: Class) -> bool {
+    fn bars(
+        &self,
+        policy: &Policy,
+        band: u8,
+        entry: &Entry,
+        free: &BTreeMap<Arc<str>, u64>,
+        classes: &[Demand],
+        class: Class,
+    ) -> bool {
         let later = match policy {
             Policy::Fifo => entry.order > self.order,
             // What is more urgent, or has waited for longer, goes on.
             Policy::Priority { .. } => entry.key() > (self.rank, self.order),
             _ => true,
         };
-        band >= self.band && later && self.shared(classes, class).is_some()
+        if band < self.band || !later || self.shared(classes, class).is_none() {
+            return false;
+        }
+        // Where there is enough for both, both may have it.
+        let taken = |name: &Arc<str>| {
+            classes[class as usize].amounts.iter().find(|it| it.0 == *name).map_or(0, |it| it.1)
+        };
+        let both = |(name, amount): &(Arc<str>, u64)| free[name] >= taken(name) + amount;
+        !self.fits || !classes[self.class as usize].amounts.iter().all(both)
     }
 
     /// A resource that a class demands, and this one too.
