@@ -34,6 +34,7 @@ from ferroflow.define import (
     workflow,
 )
 from ferroflow.engine import (
+    BuiltinPolicy,
     Context,
     Engine,
     Event,
@@ -42,7 +43,9 @@ from ferroflow.engine import (
     Handle,
     Middleware,
     Named,
+    Policy,
     Progress,
+    ReadySteps,
     Reason,
     Registration,
     RunFailure,
@@ -59,6 +62,7 @@ from ferroflow.engine import (
     ValueCodec,
     Work,
     current,
+    policy,
 )
 from ferroflow.errors import (
     Cancelled,
@@ -92,6 +96,7 @@ from ferroflow.errors import (
 )
 
 __all__ = [
+    "BuiltinPolicy",
     "Cancelled",
     "Command",
     "CommandTask",
@@ -119,9 +124,11 @@ __all__ = [
     "MissingValue",
     "Named",
     "NewerDatabase",
+    "Policy",
     "Problem",
     "Progress",
     "QueryRefused",
+    "ReadySteps",
     "Reason",
     "Ref",
     "Registration",
@@ -166,6 +173,7 @@ __all__ = [
     "loop",
     "map_reduce",
     "on_error",
+    "policy",
     "quorum",
     "race",
     "retry_with",

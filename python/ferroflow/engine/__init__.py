@@ -8,10 +8,12 @@ from ferroflow.engine.handle import Handle, Reason
 from ferroflow.engine.listening import Event, Subscription
 from ferroflow.engine.middleware import Middleware, RunInfo
 from ferroflow.engine.options import Registration, RunOptions, Stats
+from ferroflow.engine.policies import BuiltinPolicy, Policy, ReadySteps, policy
 from ferroflow.engine.records import Failure, Progress, RunFailure, RunRecord, RunView, StepView, Used
 from ferroflow.engine.states import RunState, StepState
 
 __all__ = [
+    "BuiltinPolicy",
     "Context",
     "Engine",
     "Event",
@@ -20,7 +22,9 @@ __all__ = [
     "Handle",
     "Middleware",
     "Named",
+    "Policy",
     "Progress",
+    "ReadySteps",
     "Reason",
     "Registration",
     "RunFailure",
@@ -37,4 +41,5 @@ __all__ = [
     "ValueCodec",
     "Work",
     "current",
+    "policy",
 ]

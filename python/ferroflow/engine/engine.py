@@ -17,6 +17,7 @@ import msgspec
 from ferroflow import _core
 from ferroflow._core import Bytes
 from ferroflow.define import Task, Workflow, registry
+from ferroflow.define.attempt import attempt
 from ferroflow.define.units import Duration, micros, size
 from ferroflow.define.workflow import reporting
 from ferroflow.engine import opened, records
@@ -29,6 +30,7 @@ from ferroflow.engine.listening import Ends, Event, Subscription
 from ferroflow.engine.logs import log, tells_changes
 from ferroflow.engine.middleware import ENDS, Middleware, RunHooks
 from ferroflow.engine.options import PRIORITIES, Registration, RunOptions, Stats
+from ferroflow.engine.policies import BuiltinPolicy, Policy, PolicyName, Ranker, chosen, thousandths
 from ferroflow.engine.staff import Staff
 from ferroflow.engine.values import Codec
 from ferroflow.errors import DefinitionError, FerroflowError, InvalidInput, TaskNotFound
@@ -68,6 +70,15 @@ class Engine:
         Size that one value may have: a result, what is passed on, what a run yields.
     max_runs
         Unfinished runs that are accepted at a time; `start` raises `EngineBusy` beyond that.
+    max_running_runs
+        Runs under way at a time; others wait as created, by priority and then in the order of their start.
+        A run that a body starts does not wait.
+    max_running_steps
+        Steps of a run that run at a time, if the run says nothing else.
+    max_batch_size
+        How many waiting runs are started in one turn, and how many steps an `ff.Policy` is shown at a time.
+    policy
+        How ready steps are ranked: a name, `ff.policy(...)`, or an `ff.Policy` of your own.
     run_timeout, step_timeout
         Of runs, and of attempts, that have no timeout of their own.
     resume
@@ -118,6 +129,10 @@ class Engine:
         middleware: Iterable[Middleware] = (),
         max_value: int | str = "64MiB",
         max_runs: int | None = None,
+        max_running_runs: int | None = None,
+        max_running_steps: int | None = None,
+        max_batch_size: int = 100,
+        policy: PolicyName | BuiltinPolicy | Policy = "upward_rank",
         run_timeout: Duration | None = None,
         step_timeout: Duration | None = None,
         resume: bool | Callable[[records.RunRecord], bool] = True,
@@ -137,9 +152,13 @@ class Engine:
             ("async_limit", async_limit),
             ("processes", processes),
             ("max_runs", max_runs),
+            ("max_running_runs", max_running_runs),
+            ("max_running_steps", max_running_steps),
+            ("max_batch_size", max_batch_size),
         ):
             if least is not None and least < 1:
                 raise ValueError(f"{name}={least}: at least one is needed")
+        spelled, own = chosen(policy)
         self._process = os.getpid()
         self._native = _core.Engine(
             self.path,
@@ -153,6 +172,7 @@ class Engine:
             None if step_timeout is None else micros(step_timeout) or None,
             node or os.uname().nodename,
             cgroup,
+            (spelled, max_running_runs, max_batch_size, max_running_steps),
         )
         self.workers = threads
         self.unresumed: dict[str, FerroflowError] = {}
@@ -165,6 +185,9 @@ class Engine:
         self._ends: Ends | None = None
         self._staff = Staff(self._native, self._bodies.surrounded(self._bodies.execute), threads)
         self._executors = Executors(self._native, self._bodies, self._staff, processes, executors or {})
+        self._batch, self._ranker = max_batch_size, None
+        if own is not None:
+            self._rank_by(own)
         opened.engines.add(self)
         self._changes = [self.subscribe(_log_change)] if tells_changes() else []
         if self._hooks:
@@ -327,6 +350,16 @@ class Engine:
                 PRIORITIES.index(options.priority),
                 None if options.timeout is None else micros(options.timeout),
                 options.correlation,
+                (
+                    options.tenant,
+                    [*options.tags],
+                    None if options.weight is None else thousandths(options.weight),
+                    _instant(options.deadline),
+                    options.max_running_steps,
+                    [(it, None) if isinstance(it, str) else it for it in options.plan],
+                    # A body that waits for a run can't wait for others to end.
+                    attempt.get() is not None,
+                ),
                 name,
                 refused,
             )
@@ -375,6 +408,38 @@ class Engine:
         """Like `run`, for `await`."""
         handle: Handle[R] = await self.astart(workflow, *args, options=options, **inputs)
         return await handle.aresult()
+
+    # ------------------------------------------------------------------------------- ranking
+
+    def set_policy(self, policy: PolicyName | BuiltinPolicy | Policy) -> None:
+        """Rank ready steps by another policy from now on, those that wait already too.
+
+        Parameters
+        ----------
+        policy
+            A name, what `ff.policy(...)` returns, or an `ff.Policy` of your own.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> with ff.Engine() as engine:
+        ...     before = engine.stats().policy
+        ...     engine.set_policy("shortest_first")
+        ...     before, engine.stats().policy
+        ('upward_rank', 'shortest_first')
+        """
+        spelled, own = chosen(policy)
+        with self._opening:
+            if self._ranker is not None:
+                self._ranker.dismissed = True
+                self._ranker = None
+            self._core.set_policy(spelled)
+            if own is not None:
+                self._rank_by(own)
+
+    def _rank_by(self, policy: Policy) -> None:
+        self._ranker = Ranker(self._native, policy, self._batch)
+        self._staff.hire(self._ranker.work, "ferroflow-policy")
 
     def _encoded(self, value: object, what: str) -> bytes | Bytes:
         try:
@@ -607,11 +672,20 @@ class Engine:
         )
         return records.run_records(rows)
 
+    aset_policy = asynchronous(set_policy)
     aregister = asynchronous(register)
     aresume = asynchronous(resume)
     ahandle = asynchronous(handle)
     alist = asynchronous(list)  # noqa: A003 - the method
     asql = asynchronous(sql)
+
+
+def _instant(deadline: datetime | Duration | None) -> int | None:
+    if isinstance(deadline, datetime):
+        if deadline.tzinfo is None:
+            raise InvalidInput(f"deadline={deadline!r} has no time zone: give it one")
+        return records.instant(deadline)
+    return None if deadline is None else time.time_ns() // 1000 + micros(deadline)
 
 
 def _log_change(event: Event) -> None:

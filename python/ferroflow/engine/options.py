@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 
@@ -31,6 +32,19 @@ class RunOptions:
         it raises `RunExists`.
     version
         Of a workflow that is started by name; default: the version that was registered last.
+    tenant, tags
+        On whose behalf it is, and what it is about: a fair share may be theirs.
+    weight
+        Of the share that it has, where the policy names none.
+    deadline
+        By when it should have ended: an instant with a time zone, or a time from now. The policy
+        "deadline" goes by it; the run goes on although it has passed.
+    max_running_steps
+        Steps of it that run at a time; default: the engine's.
+    plan
+        Paths of steps in the order in which the policy "plan" starts them, or pairs of a path and the
+        number of the worker, from 0, that it is for. Copies and turns of a step have its path without
+        their numbers.
 
     Examples
     --------
@@ -48,6 +62,12 @@ class RunOptions:
     correlation: str | None = None
     id: str | None = None
     version: str | None = None
+    tenant: str | None = None
+    tags: Sequence[str] = ()
+    weight: float | None = None
+    deadline: datetime | Duration | None = None
+    max_running_steps: int | None = None
+    plan: Sequence[str | tuple[str, int]] = ()
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +104,10 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
         Commits that were made.
     refused
         Results that came too late, as their attempts had been superseded.
+    policy
+        How ready steps are ranked.
+    unranked
+        Steps that a policy of the user's has failed to rank.
     """
 
     runs: dict[str, int]
@@ -92,3 +116,5 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     running: int
     commits: int
     refused: int
+    policy: str
+    unranked: int

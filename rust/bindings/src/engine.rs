@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::job::{Failed, Worker, failure};
+use crate::policy::{self, Asked, Scheduling, Spelled};
 use crate::read::{self, Listing};
 use crate::values::{Bytes, taken, whole};
 use crate::{Program, problems, raise};
@@ -114,7 +115,7 @@ pub(crate) struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (path, durability, capacity, async_limit, max_value, max_runs, run_timeout, step_timeout, node, cgroup))]
+    #[pyo3(signature = (path, durability, capacity, async_limit, max_value, max_runs, run_timeout, step_timeout, node, cgroup, scheduling))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -128,7 +129,9 @@ impl Engine {
         step_timeout: Option<i64>,
         node: String,
         cgroup: Option<ControlGroup>,
+        scheduling: Scheduling,
     ) -> PyResult<Self> {
+        let (spelled, max_running, max_batch, run_limit) = scheduling;
         let (durability, sync) = match durability {
             "strict" => (Durability::Strict, Sync::Full),
             "relaxed" => (Durability::Relaxed, Sync::Normal),
@@ -148,6 +151,10 @@ impl Engine {
             async_limit,
             max_value,
             max_runs,
+            max_running,
+            max_batch,
+            run_limit,
+            policy: policy::policy(spelled)?,
             run_timeout,
             step_timeout,
             node: node.into(),
@@ -177,7 +184,7 @@ impl Engine {
         opened.map_err(|failed| error(py, failed))
     }
 
-    #[pyo3(signature = (program, lanes, inputs, priority, timeout, correlation, run, refused))]
+    #[pyo3(signature = (program, lanes, inputs, priority, timeout, correlation, terms, run, refused))]
     #[allow(clippy::too_many_arguments)]
     fn start(
         &self,
@@ -188,9 +195,11 @@ impl Engine {
         priority: u8,
         timeout: Option<i64>,
         correlation: Option<String>,
+        terms: Asked,
         run: Option<String>,
         refused: Option<Failed>,
     ) -> PyResult<String> {
+        let (terms, plan, at_once) = policy::terms(terms);
         let request = Request {
             id: run.as_deref().map(run_id).transpose()?,
             program: program.compiled.clone(),
@@ -201,6 +210,9 @@ impl Engine {
             priority,
             timeout,
             correlation,
+            terms,
+            plan,
+            at_once,
             refused: refused.map(failure),
         };
         py.detach(|| self.live.start(request)).map(|id| id.to_string()).map_err(|failed| error(py, failed))
@@ -365,6 +377,36 @@ impl Engine {
         let id = run_id(run)?;
         let found = py.detach(|| self.live.explain(id, most)).map_err(|failed| error(py, failed))?;
         read::packed(py, &found)
+    }
+
+    /// Ranks ready steps by another policy from now on.
+    fn set_policy(&self, py: Python<'_>, spelled: Spelled) -> PyResult<()> {
+        let policy = policy::policy(spelled)?;
+        py.detach(|| self.live.set_policy(policy));
+        Ok(())
+    }
+
+    /// Steps for a policy of the user's to rank, as MessagePack; None if there were none in so many seconds.
+    fn rankable<'py>(
+        &self,
+        py: Python<'py>,
+        most: usize,
+        seconds: f64,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let wait = self::seconds(seconds)?;
+        let found = py.detach(|| self.live.rankable(most, wait));
+        found.map(|steps| read::packed(py, &steps)).transpose()
+    }
+
+    /// Whether a policy of the user's is still wanted.
+    fn ranks_outside(&self) -> bool {
+        self.live.ranks_outside()
+    }
+
+    /// Ranks of a batch; None if the policy failed.
+    #[pyo3(signature = (batch, ranks))]
+    fn ranked(&self, py: Python<'_>, batch: u64, ranks: Option<Vec<f64>>) {
+        py.detach(|| self.live.ranked(batch, ranks));
     }
 
     /// What happens from now on.

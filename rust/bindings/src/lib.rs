@@ -2,6 +2,7 @@
 
 mod engine;
 mod job;
+mod policy;
 mod processes;
 mod read;
 mod simulate;

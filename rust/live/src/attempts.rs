@@ -17,7 +17,7 @@ use crate::worker::Ran;
 
 impl Core {
     /// Takes the next attempt of a lane, preferring steps that need not wait for a commit.
-    pub(crate) fn next(&mut self, lane: u8) -> Option<Job> {
+    pub(crate) fn next(&mut self, lane: u8, place: u32) -> Option<Job> {
         loop {
             if self.stopping || self.failed.is_some() {
                 return None;
@@ -30,9 +30,9 @@ impl Core {
                 runs[entry.run as usize].as_ref().is_some_and(|live| live.run.startable(entry.step))
             };
             let durable = self.durable;
-            let (entry, class) = match self.schedule.take(lane, durable, false, live) {
+            let (entry, class) = match self.schedule.take_at(lane, Some(place), durable, false, live) {
                 Some(found) => found,
-                None => self.schedule.take(lane, durable, true, live)?,
+                None => self.schedule.take_at(lane, Some(place), durable, true, live)?,
             };
             let Some(token) = self.tokens.next() else {
                 self.schedule.release(entry.run, class);
@@ -170,13 +170,20 @@ impl Core {
 
     /// Who has something to do now and waits to be told; each is told once.
     pub(crate) fn calls(&mut self) -> Calls {
-        let wanted = |lane: usize| self.lanes.wanted(lane as u8, || self.schedule.waiting(lane as u8));
-        Calls { workers: std::array::from_fn(wanted), timer: self.timer_moved() }
+        let wanted = |lane: usize| self.lanes.wanted(lane as u8, || self.schedule.open_to(lane as u8));
+        Calls {
+            workers: std::array::from_fn(wanted),
+            timer: self.timer_moved(),
+            rank: !self.ranking.waiting.is_empty(),
+        }
     }
 
     /// Whether something is due before the timer thread looks again, and nobody told it yet.
     fn timer_moved(&mut self) -> bool {
-        let next = self.timers.first().map(|&(at, _)| at);
+        if self.admission.more {
+            return true;
+        }
+        let next = self.timers.first().map(|&(at, _)| at).into_iter().chain(self.ranking.due).min();
         let moved = next.is_some_and(|next| self.timer_set.is_none_or(|set| next < set));
         if moved {
             self.timer_set = next;

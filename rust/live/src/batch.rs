@@ -133,6 +133,7 @@ impl Core {
         }
         let id = live.run.id;
         self.by_id.remove(&id);
+        self.schedule.leave(index);
         let ended = ended_of(&live.run, &live.values);
         self.remembered += ended.size();
         self.done.insert(id, ended);

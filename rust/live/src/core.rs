@@ -10,16 +10,18 @@ use ferroflow_define::Problem;
 use ferroflow_define::algebra::compile::Kind;
 use ferroflow_engine::decide::Answer;
 use ferroflow_engine::ids::Value;
-use ferroflow_engine::schedule::{Class, Schedule};
+use ferroflow_engine::schedule::{Class, Hindrance, Policy, Schedule};
 use ferroflow_engine::{Command, Event, Failure, Micros, Refusal, Run, RunId, RunState, Step};
 use ferroflow_journal::codec::Link;
 use ferroflow_journal::store::INLINE;
 use ferroflow_journal::{Bytes, Registered};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::admission::Admission;
 use crate::batch::Update;
 use crate::evaluate::{Found, evaluate};
 use crate::lanes::{LANES, LOOP, Lanes};
+use crate::ranking::{Ranking, Unranked};
 use crate::types::{Durability, Ended, Settings, Stats, Ticket};
 use crate::values::Values;
 
@@ -77,6 +79,11 @@ pub(crate) struct Core {
     /// Bytes of the results in `done`.
     pub remembered: usize,
     pub lanes: Lanes,
+    /// Which runs wait to be started, and which steps for their ranks.
+    pub admission: Admission,
+    pub ranking: Ranking,
+    /// The lane and the number of the worker that hands something in.
+    pub here: Option<(u8, u32)>,
     /// Grows when there may be work for a worker that found none.
     pub news: u64,
     /// Callers that wait for the end of a run.
@@ -106,6 +113,8 @@ pub(crate) struct Core {
 pub(crate) struct Calls {
     pub workers: [usize; LANES],
     pub timer: bool,
+    /// Whether a policy of the user's has something to rank.
+    pub rank: bool,
 }
 
 pub(crate) fn now() -> Micros {
@@ -116,9 +125,14 @@ impl Core {
     pub(crate) fn new(settings: Settings, tokens: Range<u64>) -> Self {
         let mut lanes = Lanes::default();
         lanes.limit(LOOP, settings.async_limit);
+        let mut schedule = Schedule::new(settings.capacity.clone(), LANES);
+        schedule.set_policy(settings.policy.clone(), |_| None);
         Self {
-            schedule: Schedule::new(settings.capacity.clone(), LANES),
+            schedule,
             lanes,
+            admission: Admission::default(),
+            ranking: Ranking::default(),
+            here: None,
             settings,
             runs: Vec::new(),
             by_id: HashMap::new(),
@@ -232,6 +246,8 @@ impl Core {
             running: self.lanes.running() as u64,
             commits: self.durable,
             refused: self.refused,
+            policy: self.schedule.policy().name(),
+            unranked: self.ranking.missed,
         }
     }
 
@@ -280,7 +296,15 @@ impl Core {
             self.let_go(index, why.to_string());
         }
         self.follow(index, seen, state, at);
+        self.start_waiting();
         outcome
+    }
+
+    /// Lets the queue know a run by its terms, before steps of it are offered.
+    pub(crate) fn enlist(&mut self, index: u32) {
+        if let Some(Some(live)) = self.runs.get(index as usize) {
+            self.schedule.enter(index, live.workflow.clone(), live.run.head().terms.clone());
+        }
     }
 
     /// Gives up a run whose state can't be trusted any more: nothing else of it is recorded.
@@ -290,6 +314,8 @@ impl Core {
             self.timers.remove(&(at, index));
         }
         self.by_id.remove(&live.run.id);
+        self.schedule.leave(index);
+        self.admission.count(live.run.state(), RunState::Failed);
         self.broken.insert(live.run.id, why);
         self.news += 1;
     }
@@ -322,15 +348,19 @@ impl Core {
         let gate = if self.settings.durability == Durability::Strict { self.batch } else { 0 };
         let Some(Some(live)) = self.runs.get_mut(index as usize) else { return };
         live.values.forget_blobs();
-        if live.run.state() != before {
+        let state = live.run.state();
+        if state != before {
             live.stale_row = true;
-            self.reached[live.run.state() as usize] += 1;
+            self.reached[state as usize] += 1;
+            self.admission.count(before, state);
             // What was kept for its steps is there for others.
             self.news += 1;
         }
         for (_, token) in std::mem::take(&mut live.run.out.stops) {
             self.news += u64::from(self.lanes.stop(token));
         }
+        let outside = matches!(self.schedule.policy(), Policy::Given);
+        let local = matches!(self.schedule.policy(), Policy::DataLocality { .. });
         // To answer may have taken a while.
         let since = if begun.is_some() { now() } else { at };
         for step in std::mem::take(&mut live.run.out.offers) {
@@ -338,11 +368,19 @@ impl Core {
                 continue;
             }
             let place = live.run.place(step);
-            let Some(task) = live.run.task(step) else { continue };
             let Some(&class) = live.uses[place.block as usize].get(&place.node) else { continue };
-            let priority = task.options.priority.unwrap_or(live.run.head().priority);
-            self.schedule.offer(index, step, priority, class, gate, since);
             self.news += 1;
+            if outside {
+                self.ranking.add(Unranked { run: index, step, class, gate, since });
+                continue;
+            }
+            let mut facts = live.run.facts(step);
+            if local {
+                // Who has just made what it needs has that at hand.
+                let lane = self.schedule.lane(class);
+                facts.home = self.here.filter(|here| here.0 == lane).map(|here| here.1);
+            }
+            self.schedule.offer(index, step, facts, class, gate, since);
         }
         // What is left to answer goes on in the timer thread, turn by turn: at another instant than now.
         let left = live.run.state() == RunState::Running && !live.run.out.asks.is_empty();
@@ -427,14 +465,27 @@ impl Core {
         Some(out)
     }
 
-    /// The first resource that is short for a ready step of the run.
-    pub(crate) fn lacking(&self, index: u32) -> Option<String> {
-        let live = self.runs.get(index as usize)?.as_ref()?;
-        (0..live.run.len()).filter(|&step| live.run.startable(step)).find_map(|step| {
-            let place = live.run.place(step);
-            let class = *live.uses[place.block as usize].get(&place.node)?;
-            self.schedule.lacking(class).map(str::to_owned)
-        })
+    /// What a ready step waits for, in words.
+    pub(crate) fn hindrance(&mut self, index: u32, step: Step) -> String {
+        if self.lanes.is_held(index, step) {
+            return "the process of the attempt before is still being ended".to_owned();
+        }
+        if self.is_unranked(index, step) {
+            return "the policy has not ranked it yet".to_owned();
+        }
+        let Some(Some(live)) = self.runs.get(index as usize) else { return String::new() };
+        let place = live.run.place(step);
+        let Some(&class) = live.uses[place.block as usize].get(&place.node) else { return String::new() };
+        match self.schedule.hindrance(index, class) {
+            Some(Hindrance::Lacks(name)) => format!("not enough {name} is free"),
+            Some(Hindrance::Limit(limit)) => {
+                format!("its run may have {limit} steps running, and has them")
+            }
+            Some(Hindrance::Kept(name)) => {
+                format!("the {name} that is free is kept for a step that has waited for long")
+            }
+            None => format!("its turn has not come, under the policy {}", self.schedule.policy().name()),
+        }
     }
 
     /// Whether somebody waits for runs to end, or hears of it.
@@ -445,11 +496,15 @@ impl Core {
     /// Lets everything happen that is due by now; says when the next thing is.
     pub(crate) fn tick(&mut self) -> Option<Micros> {
         let due = now();
+        self.start_waiting();
+        let ranks = self.rank_late(due);
+        // Runs that were left for the next turn.
+        let more = self.admission.more.then_some(due);
         loop {
-            let &(at, index) = self.timers.first()?;
-            if at > due {
-                return Some(at);
-            }
+            let next = self.timers.first().copied();
+            let Some((at, index)) = next.filter(|&(at, _)| at <= due) else {
+                return next.map(|(at, _)| at).into_iter().chain(ranks).chain(more).min();
+            };
             let before = self.timers.len();
             // A tick of a live run can't be refused.
             let _ = self.handle(index, Command::Tick);

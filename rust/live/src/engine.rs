@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use ferroflow_define::algebra::compile::Program;
 use ferroflow_engine::event::What;
+use ferroflow_engine::schedule::Terms;
 use ferroflow_engine::{Command, Refusal, Run, RunId, RunState, Step, StepState};
 use ferroflow_journal::store::INLINE;
 use ferroflow_journal::{Bytes, Reader, Registered, Store, StoreError};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use crate::admission::planned;
 use crate::batch::{Update, ended_of};
 use crate::children::{Cgroups, Children};
 use crate::core::{Core, now};
@@ -59,6 +61,7 @@ impl Engine {
             write: Condvar::new(),
             done: Condvar::new(),
             timer: Condvar::new(),
+            rank: Condvar::new(),
         });
         let writer = Arc::clone(&shared);
         let timer = Arc::clone(&shared);
@@ -106,6 +109,14 @@ impl Engine {
             Some(id) => self.unused(id)?,
             None => new_run(),
         };
+        let plan = planned(&request.program, &request.plan).map_err(|unknown| {
+            let names = unknown.iter().take(5).map(|it| format!("{it:?}")).collect::<Vec<_>>().join(", ");
+            EngineError::Input(format!(
+                "no task's step of {:?} has the path {names}: name in `plan` steps as `handle.steps()` does, \
+                 without the numbers of copies and turns",
+                request.program.name
+            ))
+        })?;
         let run = Run::new(id, request.program.clone());
         self.hash(&input);
         let mut core = self.core();
@@ -137,14 +148,21 @@ impl Engine {
             input,
             step_timeout: core.settings.step_timeout,
         };
-        let node = core.settings.node.clone();
+        let terms = Terms { limit: request.terms.limit.or(core.settings.run_limit), ..request.terms };
         core.change(index, |live, now| {
             let mut events = Vec::new();
             live.run.create(created, now, &mut events)?;
+            if terms != Terms::default() {
+                live.run.handle(Command::Terms(terms), now, &mut events)?;
+            }
+            if !plan.is_empty() {
+                live.run.handle(Command::Plan { nodes: plan }, now, &mut events)?;
+            }
             live.append(events);
             Ok(())
         })?;
-        core.handle(index, Command::Start { node })?;
+        core.enlist(index);
+        core.begin(index, request.at_once || request.refused.is_some())?;
         if let Some(error) = request.refused {
             core.handle(index, Command::FailRun { error })?;
         }
@@ -233,17 +251,30 @@ impl Engine {
     /// Why a run is where it is: what runs, and what the steps that do not are waiting for; at most so
     /// many of each kind.
     pub fn explain(&self, run: RunId, most: usize) -> Result<Vec<Reason>, EngineError> {
-        let core = self.core();
+        let mut core = self.core();
         if let Some(&index) = core.by_id.get(&run)
             && let Some(Some(live)) = core.runs.get(index as usize)
         {
-            let held = |step| core.lanes.is_held(index, step);
-            return Ok(explain::reasons(&live.run, core.lacking(index), held, most));
+            let mut found = explain::reasons(&live.run, most);
+            let created = live.run.state() == RunState::Created;
+            if created && let Some(before) = core.waits_behind(index) {
+                let underway = core.admission.underway;
+                let detail = format!("{underway} runs are under way, and {before} others come before it");
+                found.push((None, Reason { step: String::new(), what: "queued", detail, until: None }));
+            }
+            let mut reasons = Vec::with_capacity(found.len());
+            for (step, mut reason) in found {
+                if let Some(step) = step.filter(|_| reason.what == "queued") {
+                    reason.detail = core.hindrance(index, step);
+                }
+                reasons.push(reason);
+            }
+            return Ok(reasons);
         }
         drop(core);
         let row = self.with_reader(|reader| find(reader, run))?;
         let (run, ..) = self.with_reader(|reader| rebuild(reader, &row, 0))?;
-        Ok(explain::reasons(&run, None, |_| false, most))
+        Ok(explain::reasons(&run, most).into_iter().map(|(_, reason)| reason).collect())
     }
 
     /// Makes the commit if that was promised, and wakes whoever has something to do: not before, as
@@ -527,6 +558,9 @@ mod tests {
             priority: 2,
             timeout: None,
             correlation: None,
+            terms: Terms::default(),
+            plan: Vec::new(),
+            at_once: false,
             refused: None,
         }
     }
@@ -538,6 +572,10 @@ mod tests {
             async_limit: 1,
             max_value: 1000,
             max_runs: None,
+            max_running: None,
+            max_batch: 100,
+            run_limit: None,
+            policy: Default::default(),
             run_timeout: None,
             step_timeout: None,
             node: "here".into(),

@@ -19,34 +19,23 @@ pub struct Reason {
     pub until: Option<Micros>,
 }
 
-/// At most so many reasons of each kind. `lacking` says which resource is short, if one is, and `held`
-/// which steps wait until the process of the attempt before has ended.
-pub(crate) fn reasons(
-    run: &Run,
-    lacking: Option<String>,
-    held: impl Fn(Step) -> bool,
-    most: usize,
-) -> Vec<Reason> {
+/// At most so many reasons of each kind, and the steps they are about. What queued ones wait for is for
+/// whoever knows the queue to say.
+pub(crate) fn reasons(run: &Run, most: usize) -> Vec<(Option<Step>, Reason)> {
     let mut found = Vec::new();
     if run.state().is_terminal() {
         return found;
     }
     if run.state() == RunState::Paused {
         let detail = run.head().reason.as_deref().unwrap_or_default().to_owned();
-        found.push(Reason { step: String::new(), what: "paused", detail, until: None });
+        found.push((None, Reason { step: String::new(), what: "paused", detail, until: None }));
     }
     let mut counts: HashMap<&'static str, usize> = HashMap::new();
     for step in 0..run.len() {
         let task = run.task(step).is_some();
         let (what, detail) = match (run.step(step), &run.node(step).kind) {
             (Some(StepState::Running), _) if task => ("running", String::new()),
-            (Some(StepState::Ready), _) if task && held(step) => {
-                ("queued", "the process of the attempt before is still being ended".to_owned())
-            }
-            (Some(StepState::Ready), _) if task => {
-                let detail = lacking.as_ref().map_or(String::new(), |it| format!("not enough {it} is free"));
-                ("queued", detail)
-            }
+            (Some(StepState::Ready), _) if task => ("queued", String::new()),
             (Some(StepState::Waiting), Kind::Signal(name)) => ("signal", name.to_string()),
             (Some(StepState::Waiting), Kind::Sleep(_)) => ("sleep", String::new()),
             (Some(StepState::Waiting), _) => ("retry", String::new()),
@@ -55,7 +44,8 @@ pub(crate) fn reasons(
         let count = counts.entry(what).or_default();
         *count += 1;
         if *count <= most {
-            found.push(Reason { step: run.path(step), what, detail, until: run.timer_of(step) });
+            let reason = Reason { step: run.path(step), what, detail, until: run.timer_of(step) };
+            found.push((Some(step), reason));
         }
     }
     found

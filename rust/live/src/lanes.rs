@@ -33,6 +33,8 @@ struct Lane {
     limit: Option<usize>,
     /// Bodies that wait for runs: others run in their places.
     lent: usize,
+    /// Workers that have come.
+    workers: u32,
     /// Workers that wait for news.
     idle: usize,
     /// Attempts that were superseded, and that somebody has to tell.
@@ -69,6 +71,13 @@ impl Lanes {
     pub(crate) fn take_back(&mut self, lane: u8) {
         let lent = &mut self.lanes[lane as usize].lent;
         *lent = lent.saturating_sub(1);
+    }
+
+    /// A worker of a lane comes; returns its number.
+    pub(crate) fn join(&mut self, lane: u8) -> u32 {
+        let workers = &mut self.lanes[lane as usize].workers;
+        *workers += 1;
+        *workers - 1
     }
 
     /// A worker of a lane waits for news, or has got it.

@@ -4,6 +4,7 @@
 //! outcome of one body and take the next. Whoever waits for a commit makes it, with all that has
 //! gathered; a writing thread makes the others, and another one waits for timers.
 
+mod admission;
 mod attempts;
 mod batch;
 pub mod children;
@@ -17,6 +18,7 @@ mod lanes;
 mod orphans;
 mod out;
 pub mod pool;
+mod ranking;
 mod recover;
 mod reports;
 mod taken;
@@ -31,6 +33,7 @@ pub use crate::explain::Reason;
 pub use crate::inspect::{BlockView, Inspection, StepView, blocks, inspect};
 pub use crate::lanes::{CHILDREN, LANES, LOOP, Stopper, THREADS};
 pub use crate::orphans::new_mark;
+pub use crate::ranking::ReadySteps;
 pub use crate::taken::{Taken, Whose};
 pub use crate::types::{
     Durability, Ended, EngineError, Job, Outcome, Request, Settings, Stats, Ticket, Unfinished,

@@ -61,11 +61,16 @@ impl Engine {
         }
         let mut core = self.core();
         usable(&core)?;
-        let created = run.state() == RunState::Created;
+        let state = run.state();
         let node = core.settings.node.clone();
         let lanes = lanes(&run.program.tasks);
         let index = core.admit(run, values, &lanes, Some(link)).map_err(EngineError::Problems)?;
-        core.handle(index, if created { Command::Start { node } } else { Command::Recover { node } })?;
+        core.enlist(index);
+        core.admission.count(RunState::Created, state);
+        match state {
+            RunState::Created => core.begin(index, refused.is_some())?,
+            _ => core.handle(index, Command::Recover { node })?,
+        }
         if let Some(error) = refused {
             core.handle(index, Command::FailRun { error })?;
         }

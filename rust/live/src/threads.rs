@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub done: Condvar,
     /// The next timer may be another one.
     pub timer: Condvar,
+    /// There may be steps for a policy of the user's to rank.
+    pub rank: Condvar,
 }
 
 impl Shared {
@@ -54,6 +56,9 @@ impl Shared {
         if calls.timer {
             self.timer.notify_one();
         }
+        if calls.rank {
+            self.rank.notify_one();
+        }
     }
 
     /// Wakes everybody.
@@ -63,6 +68,7 @@ impl Shared {
         }
         self.write.notify_one();
         self.timer.notify_one();
+        self.rank.notify_all();
     }
 
     /// Makes commits until the given one is made; false if that can't be.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use ferroflow_define::algebra::compile::Program;
 use ferroflow_define::{Limits, Problem};
-use ferroflow_engine::schedule::Class;
+use ferroflow_engine::schedule::{Class, Policy, Terms};
 use ferroflow_engine::{Failure, Micros, Refusal, RunId, RunState, Step, Token};
 use ferroflow_journal::{Bytes, RunRow, StoreError};
 use serde::Serialize;
@@ -48,8 +48,15 @@ pub struct Settings {
     pub async_limit: usize,
     /// Bytes that one value may have.
     pub max_value: usize,
-    /// Unfinished runs that are accepted at a time.
+    /// Unfinished runs that are accepted at a time, and those of them that are under way.
     pub max_runs: Option<usize>,
+    pub max_running: Option<usize>,
+    /// Runs that wait and are started in one turn, and steps that a policy of the user's ranks at a time.
+    pub max_batch: usize,
+    /// Steps that a run may have running that says nothing of it.
+    pub run_limit: Option<u32>,
+    /// How ready steps are ranked.
+    pub policy: Policy,
     /// What a run may take that has no timeout of its own, and an attempt of a step that has none.
     pub run_timeout: Option<Micros>,
     pub step_timeout: Option<Micros>,
@@ -143,6 +150,12 @@ pub struct Request {
     pub priority: u8,
     pub timeout: Option<Micros>,
     pub correlation: Option<String>,
+    /// By which its steps are ranked, and held to.
+    pub terms: Terms,
+    /// Paths of steps in the order of a plan, and which worker it has for them.
+    pub plan: Vec<(String, Option<u32>)>,
+    /// Whether it starts however many others are under way, as a body waits for it.
+    pub at_once: bool,
     /// Why the run is to fail at once, if it is: something before it refused it.
     pub refused: Option<Failure>,
 }
@@ -167,6 +180,9 @@ pub struct Stats {
     pub commits: u64,
     /// Results that came too late: their attempts had been superseded.
     pub refused: u64,
+    /// How ready steps are ranked, and how many of them a policy of the user's has failed to rank.
+    pub policy: &'static str,
+    pub unranked: u64,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -56,11 +56,14 @@ impl Engine {
     /// Runs steps of a lane until the engine stops.
     pub fn work(&self, lane: u8, executor: &mut dyn Executor) {
         let mut done: Option<(Ticket, Ran)> = None;
+        let place = self.core().lanes.join(lane);
         loop {
             let mut core = self.core();
             let news = core.news;
             if let Some((ticket, ran)) = done.take() {
+                core.here = Some((lane, place));
                 core.finish(&ticket, ran);
+                core.here = None;
             }
             if lane == THREADS && core.surplus > 0 {
                 core.surplus -= 1;
@@ -69,7 +72,7 @@ impl Engine {
                 self.shared.wake();
                 return;
             }
-            let job = core.next(lane);
+            let job = core.next(lane, place);
             let cancels = if lane == THREADS { Vec::new() } else { core.lanes.cancelled(lane) };
             let calls = (core.news > news || job.is_some()).then(|| core.calls());
             let gathered = core.gathered();

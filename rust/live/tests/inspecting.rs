@@ -14,6 +14,10 @@ fn engine() -> Engine {
         async_limit: 1,
         max_value: 1000,
         max_runs: None,
+        max_running: None,
+        max_batch: 100,
+        run_limit: None,
+        policy: Default::default(),
         run_timeout: None,
         step_timeout: None,
         node: "here".into(),
@@ -34,6 +38,9 @@ fn request() -> Request {
         priority: 2,
         timeout: None,
         correlation: None,
+        terms: Default::default(),
+        plan: Vec::new(),
+        at_once: false,
         refused: None,
     }
 }

@@ -116,6 +116,11 @@ impl Schedule {
         Ok(class)
     }
 
+    /// The lane of a class.
+    pub fn lane(&self, class: Class) -> u8 {
+        self.classes[class as usize].lane
+    }
+
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
