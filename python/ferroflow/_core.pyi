@@ -328,6 +328,7 @@ class Simulator:
             Sequence[tuple[int, int, int | None]],
             tuple[tuple[str, Sequence[float]], tuple[str, Sequence[float]]] | None,
         ],
+        ranking: _Policy,
     ) -> Simulator: ...
     def all(
         self, seeds: Sequence[int], told: Callable[[int], object] | None

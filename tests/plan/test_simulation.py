@@ -106,6 +106,27 @@ def test_what_goes_wrong_is_handled_by_the_workflow_itself() -> None:
     assert simulate(chain, FOUR, faults=coming, seeds=50).mean > 120
 
 
+def test_policies_are_compared_by_the_same_luck() -> None:
+    @ff.workflow
+    def uneven() -> Any:
+        short = [load.options(id=f"short{n}")(n) for n in range(6)]
+        return [short, load.options(id="late")(load.options(id="early")(1))]
+
+    machines = [Machine("m", cores=2)]
+    durations = {"load": 2, "late": 10}
+    policies: list[Any] = ["fifo", "upward_rank", ff.policy("shortest_first", ageing=0), "longest_first"]
+    found = [simulate(uneven, machines, it, durations=durations).makespans[0] for it in policies]
+    # What is behind `early` takes longest.
+    assert found[1] == min(found) < found[0]
+
+    class Own(ff.Policy):
+        def rank(self, steps: ff.ReadySteps) -> list[float]:
+            return [0.0] * len(steps)
+
+    with pytest.raises(TypeError, match="of your own"):
+        simulate(uneven, machines, Own())  # type: ignore[arg-type]
+
+
 def test_data_travels() -> None:
     machines = [Machine("slow", cores=1), Machine("fast", cores=2, speed=2)]
     sent = {("first", "last"): 1e9}

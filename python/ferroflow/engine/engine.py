@@ -185,7 +185,8 @@ class Engine:
         self._ends: Ends | None = None
         self._staff = Staff(self._native, self._bodies.surrounded(self._bodies.execute), threads)
         self._executors = Executors(self._native, self._bodies, self._staff, processes, executors or {})
-        self._batch, self._ranker = max_batch_size, None
+        self._batch = max_batch_size
+        self._ranker: Ranker | None = None
         if own is not None:
             self._rank_by(own)
         opened.engines.add(self)

@@ -98,7 +98,9 @@ def policy(
     if (by is not None or weights is not None) and name != "fair_share":
         raise ValueError(f"{name!r} has no shares: `by` and `weights` go with 'fair_share'")
     if ageing is not None and name != "priority" and name not in _AGED:
-        raise ValueError(f"{name!r} has no `ageing`: that goes with 'priority', {', '.join(map(repr, _AGED))}")
+        raise ValueError(
+            f"{name!r} has no `ageing`: that goes with 'priority', {', '.join(map(repr, _AGED))}"
+        )
     if by is not None and by not in get_args(ShareOf):
         raise ValueError(f"by={by!r}: give one of {', '.join(get_args(ShareOf))}")
     if name == "priority":
@@ -216,7 +218,7 @@ class Ranker:
             return None
         if len(ranks) != len(steps) or any(math.isnan(rank) for rank in ranks):
             log().error(
-                "the policy %s returned %d ranks for %d steps, or one that is no number; they go by upward rank",
+                "the policy %s returned %d ranks for %d steps, or one that is NaN; they go by upward rank",
                 name,
                 len(ranks),
                 len(steps),

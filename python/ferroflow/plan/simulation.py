@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ferroflow import _core
+from ferroflow.engine.policies import BuiltinPolicy, PolicyName, chosen
 from ferroflow.plan.laws import Amount, Constant, law
 
 if TYPE_CHECKING:
@@ -318,6 +319,7 @@ class Simulation:
 def simulate(
     workflow: Workflow[..., Any],
     machines: Sequence[Machine],
+    policy: PolicyName | BuiltinPolicy = "upward_rank",
     *,
     seeds: int | Iterable[int] = 1,
     durations: Mapping[str, Amount] | None = None,
@@ -345,6 +347,8 @@ def simulate(
         What runs.
     machines
         Where: a step goes to the machine with room where it ends first.
+    policy
+        How ready steps are ranked, as engines take it; it knows how long steps take in the mean.
     seeds
         How many runs (with the seeds 0, 1, …), or their seeds. They are simulated on all processors.
     durations
@@ -390,10 +394,15 @@ def simulate(
     >>> simulate(flow, [Machine("m", cores=4)], faults=Faults(failure=0.2), seeds=20).mean > 120
     True
     """
-    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not chosen:
+    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not numbers:
         raise ValueError("no seeds: give at least one")
     ids = _ids(workflow, transfers or {})
+    spelled, own = chosen(policy)
+    if own is not None:
+        raise TypeError(
+            "a policy of your own can't be simulated: give a name, or what ff.policy(...) returns"
+        )
     wrong = faults or Faults()
     names = {machine.name: number for number, machine in enumerate(machines)}
     for loss in wrong.losses:
@@ -411,18 +420,19 @@ def simulate(
         {name: [float(it) for it in weights] for name, weights in (branches or {}).items()},
         [(ids[a], ids[b], float(size)) for (a, b), size in (transfers or {}).items()],
         _core_faults(wrong, names),
+        spelled,
     )
-    rows = core.all(chosen, progress)
+    rows = core.all(numbers, progress)
     cores = sum(machine.cores for machine in machines)
     return Simulation(
         title=f"{workflow.name} {workflow.version}",
-        seeds=chosen,
+        seeds=numbers,
         states=[row[0] for row in rows],
         makespans=[row[1] / 1e6 for row in rows],
         costs=[row[2] for row in rows],
         utilisations=[sum(row[3]) / (row[1] * cores) if row[1] else 0.0 for row in rows],
         attempts=[row[5] for row in rows],
-        stuck={seed: row[6] for seed, row in zip(chosen, rows, strict=True) if row[6] is not None},
+        stuck={seed: row[6] for seed, row in zip(numbers, rows, strict=True) if row[6] is not None},
         _core=core,
         _machines=tuple(machines),
     )

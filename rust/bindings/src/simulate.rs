@@ -9,13 +9,14 @@ use ferroflow_engine::RunState;
 use ferroflow_journal::codec::{self, Link};
 use ferroflow_journal::{Append, Batch, SqliteStore, Store, StoreError, Sync};
 use ferroflow_plan::simulate::{
-    Answers, Faults, Law, Loss, Machine, Network, Outcome, Scenario, simulate, simulate_all,
+    Answers, BadScenario, Faults, Law, Loss, Machine, Network, Outcome, Scenario, simulate, simulate_all,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::engine::store_error;
+use crate::policy::{self, Spelled};
 use crate::{Program, raise, read};
 
 /// Events that go into a record of a journal together.
@@ -78,7 +79,7 @@ impl Simulator {
     /// Refuses what can't be simulated, and names that nothing in the workflow has.
     #[new]
     #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (program, start, machines, latency, bandwidth, default, durations, answers, weights, transfers, wrong))]
+    #[pyo3(signature = (program, start, machines, latency, bandwidth, default, durations, answers, weights, transfers, wrong, ranking))]
     fn new(
         py: Python<'_>,
         program: &Program,
@@ -92,6 +93,7 @@ impl Simulator {
         weights: HashMap<String, Vec<f64>>,
         transfers: Vec<(u32, u32, f64)>,
         wrong: FaultParts,
+        ranking: Spelled,
     ) -> PyResult<Self> {
         let machines = machines.into_iter().map(|(name, capacity, speed, speeds, price)| Machine {
             name,
@@ -141,7 +143,12 @@ impl Simulator {
                 program.compiled.name
             )));
         }
-        let checked = py.detach(|| scenario.check());
+        let policy = policy::policy(ranking)?;
+        let checked = py.detach(|| {
+            scenario.check()?;
+            scenario.rank_by(policy);
+            Ok::<_, BadScenario>(())
+        });
         checked.map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(Self { scenario, object: program.object.clone() })
     }

@@ -137,6 +137,7 @@ impl<'s> Driver<'s> {
             *capacity.entry(Arc::from(name.as_str())).or_insert(0) += amount;
         }
         let mut schedule = Schedule::new(capacity, 1);
+        schedule.set_policy(scenario.policy.clone(), |_| None);
         let mut uses = Vec::with_capacity(program.blocks.len());
         // Most steps ask for what the one before asks for.
         let mut last = None;
@@ -366,7 +367,7 @@ impl<'s> Driver<'s> {
         self.vacant.push(slot);
         self.flying -= 1;
         self.machines.release(flight.machine, &flight.demand, self.now - flight.start);
-        self.schedule.release(flight.class);
+        self.schedule.release(0, flight.class);
         if self.scenario.keep {
             self.placed.push(Placed {
                 step: flight.step,
@@ -402,8 +403,8 @@ impl<'s> Driver<'s> {
         for step in offers.drain(..) {
             let place = self.run.place(step);
             let Some((class, _)) = self.uses[place.block as usize][place.node as usize] else { continue };
-            let priority = self.run.task(step).and_then(|task| task.options.priority).unwrap_or(2);
-            self.schedule.offer(0, step, priority, class, 0, self.now);
+            let facts = self.run.facts(step);
+            self.schedule.offer(0, step, facts, class, 0, self.now);
         }
         // The list is used again.
         self.run.out.offers = offers;
@@ -417,7 +418,7 @@ impl<'s> Driver<'s> {
         for _ in 0..self.parked.len() {
             let Some(parked) = self.parked.pop_front() else { break };
             if !self.run.startable(parked.step) {
-                self.schedule.release(parked.class);
+                self.schedule.release(0, parked.class);
                 continue;
             }
             if let Some(parked) = self.fly(parked) {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use ferroflow_define::Resources;
 use ferroflow_define::algebra::compile::{Kind, Program};
 use ferroflow_engine::Micros;
+use ferroflow_engine::schedule::Policy;
 
 use super::law::{BadLaw, Law};
-use super::machines::{Machine, Network};
+use super::machines::{Machine, Network, whole};
 
 /// One simulation but for its seed.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Scenario {
     /// Bytes that go from one node of the root block to another: (from, to, bytes).
     pub transfers: Vec<(u32, u32, f64)>,
     pub faults: Faults,
+    /// How ready steps are ranked; by what is expected of them, which `rank_by` takes from the durations.
+    pub policy: Policy,
     /// Keep events and placements.
     pub keep: bool,
 }
@@ -113,8 +116,16 @@ impl Scenario {
             answers: sizes.iter().map(|&nodes| vec![Answers::Plain; nodes]).collect(),
             transfers: Vec::new(),
             faults: Faults { straggler: (0.0, 1.0), ..Faults::default() },
+            policy: Policy::Fifo,
             keep: true,
         }
+    }
+
+    /// Ranks ready steps by a policy that knows how long they take in the mean.
+    pub fn rank_by(&mut self, policy: Policy) {
+        let mean = |block: u32, node: u32| whole(self.durations[block as usize][node as usize].mean() * 1e6);
+        self.program = Arc::new(self.program.expecting(mean));
+        self.policy = policy;
     }
 
     /// Refuses what can't be simulated, with the place.

@@ -8,6 +8,7 @@ use ferroflow_define::expr::Expr;
 use ferroflow_define::{
     Activity, Backoff, Binding, Block, Definition, OnError, Options, Resources, Retry, Term,
 };
+use ferroflow_engine::schedule::Policy;
 use ferroflow_engine::{Micros, Run, RunState, StepState, What};
 use proptest::prelude::*;
 
@@ -256,6 +257,17 @@ fn what_makes_no_sense_is_refused() {
     let resources = Resources { amounts: BTreeMap::from([("gpu".to_owned(), 1000)]) };
     let greedy = graph(1, &[], &Options { resources, ..Options::default() });
     assert!(refused(&move |it| it.program = greedy.clone()).contains("gpu 1000"));
+}
+
+#[test]
+fn ready_steps_are_ranked_by_what_is_expected_of_them() {
+    // Two short chains of one step, and a long one behind the last.
+    let program = graph(4, &[(2, 3)], &Options::default());
+    let mut scenario = Scenario::new(program, vec![machine(2, 1.0)]);
+    scenario.durations[0] = [2.0, 2.0, 2.0, 6.0].map(Law::Constant).into();
+    assert_eq!(tried(&scenario).makespan, 10 * SECOND);
+    scenario.rank_by(Policy::UpwardRank { ageing: 0 });
+    assert_eq!(tried(&scenario).makespan, 8 * SECOND);
 }
 
 #[test]

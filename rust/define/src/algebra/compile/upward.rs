@@ -39,19 +39,26 @@ impl Compiler<'_> {
         };
         match (kind, term) {
             (Kind::Task(_), Some(Term::Activity(activity))) => expected(activity),
-            (Kind::Choice { branches, otherwise }, _) => {
-                branches.iter().map(|it| it.1).chain(*otherwise).map(whole).max().unwrap_or(0)
-            }
-            (Kind::Loop { body, .. } | Kind::Each { body, .. } | Kind::Scope { body, .. }, _) => whole(*body),
-            (Kind::Timeout { micros: 0, body } | Kind::Handler { body, .. }, _) => whole(*body),
-            (Kind::Timeout { micros, body }, _) => whole(*body).min(*micros),
-            (Kind::First { count, branches }, _) => {
-                let mut all: Vec<i64> = branches.iter().map(|&block| whole(block)).collect();
-                all.sort_unstable();
-                all.get((*count as usize).saturating_sub(1)).copied().unwrap_or(0)
-            }
-            _ => 0,
+            _ => composite(kind, whole),
         }
+    }
+}
+
+/// What a node takes that is no task, by what the blocks in it take as a whole.
+fn composite(kind: &Kind, whole: impl Fn(u32) -> i64) -> i64 {
+    match kind {
+        Kind::Choice { branches, otherwise } => {
+            branches.iter().map(|it| it.1).chain(*otherwise).map(whole).max().unwrap_or(0)
+        }
+        Kind::Loop { body, .. } | Kind::Each { body, .. } | Kind::Scope { body, .. } => whole(*body),
+        Kind::Timeout { micros: 0, body } | Kind::Handler { body, .. } => whole(*body),
+        Kind::Timeout { micros, body } => whole(*body).min(*micros),
+        Kind::First { count, branches } => {
+            let mut all: Vec<i64> = branches.iter().map(|&block| whole(block)).collect();
+            all.sort_unstable();
+            all.get((*count as usize).saturating_sub(1)).copied().unwrap_or(0)
+        }
+        _ => 0,
     }
 }
 
@@ -66,6 +73,31 @@ pub(super) fn upward(graph: &Csr, order: &[u32], expected: &[i64]) -> Vec<i64> {
 }
 
 impl Program {
+    /// The same program, of whose tasks' nodes something else is expected, by block and node.
+    pub fn expecting(&self, of_task: impl Fn(u32, u32) -> i64) -> Self {
+        let mut blocks = self.blocks.clone();
+        for at in (0..blocks.len()).rev() {
+            // What a block owns comes after it, so that its ways are known; of a recursion nothing is.
+            let whole = |block: u32| match block as usize > at {
+                true => blocks[block as usize].upward.iter().copied().max().unwrap_or(0),
+                false => 0,
+            };
+            let code = &blocks[at];
+            let expected: Vec<i64> = (0..)
+                .zip(&code.nodes)
+                .map(|(node, it)| match it.kind {
+                    Kind::Task(_) => of_task(at as u32, node),
+                    ref kind => composite(kind, whole),
+                })
+                .collect();
+            let order = code.graph.order().expect("a program has no cycles");
+            let upward = upward(&code.graph, &order, &expected);
+            (blocks[at].expected, blocks[at].upward) = (expected, upward);
+        }
+        Self::extend(&mut blocks);
+        Self { blocks, ..self.clone() }
+    }
+
     /// Goes on to the end of the run, where blocks lie in others.
     pub(super) fn extend(blocks: &mut [Code]) {
         for at in 1..blocks.len() {
@@ -88,6 +120,21 @@ mod tests {
     fn program(term: &serde_json::Value) -> Program {
         let definition = json!({"name": "w", "term": term});
         Program::read(&rmp_serde::to_vec_named(&definition).unwrap()).unwrap().1
+    }
+
+    #[test]
+    fn what_is_expected_can_be_said_anew() {
+        let program = program(&json!({"sequence": [
+            {"task": "a", "id": "a"},
+            {"each": [1], "id": "each", "as": "it", "do": {"sequence": [{"task": "b", "id": "b"}, {"task": "c", "id": "c"}]}},
+            {"task": "d", "id": "d"},
+        ]}));
+        let again = program.expecting(|block, node| program.blocks[block as usize].expected[node as usize]);
+        for (code, other) in program.blocks.iter().zip(&again.blocks) {
+            assert_eq!((&code.expected, &code.upward), (&other.expected, &other.upward));
+        }
+        let second = program.expecting(|_, _| 1_000_000);
+        assert_eq!(second.blocks[0].upward[0], 4_000_000);
     }
 
     /// By id: seconds that a step takes, and to the end of the run.
