@@ -47,7 +47,14 @@ Spelled = tuple[str, int, str, dict[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class BuiltinPolicy:
-    """One of the engine's own policies; `policy` makes it."""
+    """One of the engine's own policies; `policy` makes it.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> ff.policy("shortest_first", ageing=2).name
+    'shortest_first'
+    """
 
     name: PolicyName
     ageing: float = 0.0
@@ -91,7 +98,7 @@ def policy(
     >>> fair = ff.policy("fair_share", by="tenant", weights={"research": 3})
     >>> with ff.Engine(policy=fair) as engine:
     ...     engine.run(flow, options=ff.RunOptions(tenant="research"))
-    3
+    {'result': 3}
     """
     if name not in get_args(PolicyName):
         raise ValueError(f"there is no policy {name!r}; there are {', '.join(get_args(PolicyName))}")
@@ -183,7 +190,7 @@ class Policy:
     ...     return ff.library.compute("sum", [1, 2])
     >>> with ff.Engine(policy=ByName()) as engine:
     ...     engine.run(flow)
-    3
+    {'result': 3}
     """
 
     def rank(self, steps: ReadySteps) -> Sequence[float]:

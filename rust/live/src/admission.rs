@@ -75,12 +75,15 @@ impl Core {
     }
 }
 
-/// The nodes of a plan, (block, node, rank, place), by the paths of steps without numbers of copies and
-/// turns; or the paths that are those of no task.
+/// A node of a plan: block, node, rank, place.
+type Planned = (u32, u32, f64, Option<u32>);
+
+/// The nodes of a plan by the paths of steps without numbers of copies and turns; or the paths that are those
+/// of no task.
 pub(crate) fn planned(
     program: &Program,
     plan: &[(String, Option<u32>)],
-) -> Result<Vec<(u32, u32, f64, Option<u32>)>, Vec<String>> {
+) -> Result<Vec<Planned>, Vec<String>> {
     let mut nodes: HashMap<String, Vec<(u32, u32)>> = HashMap::new();
     let mut prefixes: Vec<String> = Vec::with_capacity(program.blocks.len());
     for (block, code) in (0..).zip(&program.blocks) {
