@@ -76,6 +76,9 @@ pub struct Process {
     pub boot: u64,
 }
 
+/// A node that a plan has a place for: block, node, rank, and the number of that place.
+pub type Planned = (u32, u32, f64, Option<u32>);
+
 /// What happened. New kinds and new trailing fields (with a default) may be added; neither
 /// kinds nor fields are ever renamed, reordered or given another meaning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -232,9 +235,9 @@ pub enum What {
         deadline: Option<Micros>,
         limit: Option<u32>,
     },
-    /// A plan for the run: (block, node, rank, place).
+    /// A plan for the run.
     RunPlanned {
-        nodes: Vec<(u32, u32, f64, Option<u32>)>,
+        nodes: Vec<Planned>,
     },
     /// A policy outside the kernel has ranked ready steps.
     StepsRanked {

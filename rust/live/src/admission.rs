@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use ferroflow_define::algebra::compile::{Kind, Program};
-use ferroflow_engine::{Command, RunState};
+use ferroflow_engine::event::Planned;
+use ferroflow_engine::{Command, Refusal, RunState};
 
 use crate::core::Core;
 
@@ -30,7 +31,7 @@ impl Admission {
 
 impl Core {
     /// Starts a run, or lets it wait until others have ended. `at_once`: a body of another waits for it.
-    pub(crate) fn begin(&mut self, index: u32, at_once: bool) -> Result<(), ferroflow_engine::Refusal> {
+    pub(crate) fn begin(&mut self, index: u32, at_once: bool) -> Result<(), Refusal> {
         let room = self.settings.max_running.is_none_or(|most| self.admission.underway < most);
         let Some(Some(live)) = self.runs.get(index as usize) else { return Ok(()) };
         if at_once || (room && self.admission.queue.is_empty()) {
@@ -75,15 +76,15 @@ impl Core {
     }
 }
 
-/// A node of a plan: block, node, rank, place.
-type Planned = (u32, u32, f64, Option<u32>);
-
-/// The nodes of a plan by the paths of steps without numbers of copies and turns; or the paths that are those
-/// of no task.
+/// The nodes of a plan, by the paths of steps without numbers of copies and
+/// turns; or the paths that are those of no task.
 pub(crate) fn planned(
     program: &Program,
     plan: &[(String, Option<u32>)],
 ) -> Result<Vec<Planned>, Vec<String>> {
+    if plan.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut nodes: HashMap<String, Vec<(u32, u32)>> = HashMap::new();
     let mut prefixes: Vec<String> = Vec::with_capacity(program.blocks.len());
     for (block, code) in (0..).zip(&program.blocks) {

@@ -8,7 +8,7 @@ use ferroflow_define::MAX_RECURSION;
 use ferroflow_define::algebra::compile::Kind;
 
 pub use self::retry::DEATHS;
-use crate::event::{Event, Failure, HEARTBEAT_TIMEOUT, Process, TIMEOUT, Used, What};
+use crate::event::{Event, Failure, HEARTBEAT_TIMEOUT, Planned, Process, TIMEOUT, Used, What};
 use crate::ids::{Micros, Step, Token, Value};
 use crate::schedule::Terms;
 use crate::state::{Attempt, End, Illegal, Run, RunState, StepState};
@@ -98,9 +98,9 @@ pub enum Command {
     },
     /// On which terms the run is to be; before it starts.
     Terms(Terms),
-    /// A plan for the run: (block, node, rank, place); before it starts.
+    /// A plan for the run; before it starts.
     Plan {
-        nodes: Vec<(u32, u32, f64, Option<u32>)>,
+        nodes: Vec<Planned>,
     },
     /// What a policy outside the kernel makes of ready steps; those that are not ready any more are left out.
     Rank {

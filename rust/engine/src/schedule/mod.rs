@@ -269,14 +269,21 @@ impl Schedule {
                 bucket.looked = durable;
                 lane.held += admit_durable(bucket, shares, at, durable);
             }
-            let place = place.filter(|_| policy.places());
-            lane.waiting -= drop_dead(bucket, shares, at, place, &mut live);
-            if bucket.is_empty() {
-                empty = true;
-                continue;
-            }
-            let Some((own, pass, entry, spot)) = candidate(bucket, shares, place, gated, durable, &mut live)
-            else {
+            // Most often there is one queue, and nothing in it that waits for anything else.
+            let found = if bucket.groups.is_empty() && bucket.fresh.is_empty() {
+                while bucket.plain.peek().is_some_and(|entry| !live(entry)) {
+                    bucket.plain.pop();
+                    lane.waiting -= 1;
+                }
+                let first = bucket.plain.peek().filter(|entry| gated || entry.gate <= durable);
+                first.map(|entry| (false, 0, entry, Spot::Plain))
+            } else {
+                let place = place.filter(|_| policy.places());
+                lane.waiting -= drop_dead(bucket, shares, at, place, &mut live);
+                candidate(bucket, shares, place, gated, durable, &mut live)
+            };
+            let Some((own, pass, entry, spot)) = found else {
+                empty |= bucket.is_empty();
                 continue;
             };
             if kept.is_some_and(|it| it.bars(policy, band, entry, free, classes, class)) {

@@ -217,6 +217,9 @@ impl Shares {
 
     /// A step of a run starts; the groups are named that are held up from now on.
     pub(super) fn begin(&mut self, run: u32) -> Vec<Group> {
+        if self.limited == 0 {
+            return Vec::new();
+        }
         let Some(enlisted) = self.runs.get_mut(&run).filter(|it| it.terms.limit.is_some()) else {
             return Vec::new();
         };
@@ -226,6 +229,9 @@ impl Shares {
 
     /// A step of a run has ended; the groups are named that are held up no longer.
     pub(super) fn end(&mut self, run: u32) -> Vec<Group> {
+        if self.limited == 0 {
+            return Vec::new();
+        }
         let Some(enlisted) = self.runs.get_mut(&run).filter(|it| it.terms.limit.is_some()) else {
             return Vec::new();
         };
