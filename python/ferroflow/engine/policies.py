@@ -212,8 +212,12 @@ class Ranker:
         with contextlib.suppress(EngineClosed):
             while not self.dismissed and self._core.ranks_outside():
                 packed = self._core.rankable(self._most, 0.2)
-                if packed is not None:
-                    steps = msgspec.msgpack.decode(packed, type=ReadySteps)
+                if packed is None:
+                    continue
+                steps = msgspec.msgpack.decode(packed, type=ReadySteps)
+                if self.dismissed:
+                    self._core.unasked(steps.batch)
+                else:
                     self._core.ranked(steps.batch, self._ranks(steps))
 
     def _ranks(self, steps: ReadySteps) -> list[float] | None:

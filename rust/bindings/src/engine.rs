@@ -403,6 +403,11 @@ impl Engine {
         self.live.ranks_outside()
     }
 
+    /// Takes a batch back whose policy was replaced before it saw it.
+    fn unasked(&self, py: Python<'_>, batch: u64) {
+        py.detach(|| self.live.unasked(batch));
+    }
+
     /// Ranks of a batch; None if the policy failed.
     #[pyo3(signature = (batch, ranks))]
     fn ranked(&self, py: Python<'_>, batch: u64, ranks: Option<Vec<f64>>) {

@@ -242,7 +242,8 @@ impl Core {
         Stats {
             runs: names.zip(self.reached).collect(),
             active: self.by_id.len() as u64,
-            ready: (0..LANES).map(|lane| self.schedule.waiting(lane as u8) as u64).sum(),
+            ready: (0..LANES).map(|lane| self.schedule.waiting(lane as u8) as u64).sum::<u64>()
+                + self.unranked() as u64,
             running: self.lanes.running() as u64,
             commits: self.durable,
             refused: self.refused,
@@ -353,6 +354,9 @@ impl Core {
             live.stale_row = true;
             self.reached[state as usize] += 1;
             self.admission.count(before, state);
+            if before == RunState::Created {
+                self.admission.queue.remove(&(live.run.head().priority, index));
+            }
             // What was kept for its steps is there for others.
             self.news += 1;
         }

@@ -76,6 +76,11 @@ impl Core {
         matches!(self.schedule.policy(), Policy::Given)
     }
 
+    /// How many steps wait for their ranks.
+    pub(crate) fn unranked(&self) -> usize {
+        self.ranking.waiting.len() + self.ranking.asked.len()
+    }
+
     /// Whether a step waits for its rank.
     pub(crate) fn is_unranked(&self, run: u32, step: Step) -> bool {
         let Ranking { waiting, asked, .. } = &self.ranking;
@@ -119,6 +124,14 @@ impl Core {
             found.resources.push(resources.collect());
         }
         Some(found)
+    }
+
+    /// Takes a batch back that nobody will rank: the next policy is shown it.
+    fn unasked(&mut self, batch: u64) {
+        if batch == self.ranking.batch {
+            let Ranking { waiting, asked, .. } = &mut self.ranking;
+            waiting.splice(0..0, asked.drain(..));
+        }
     }
 
     /// Takes the ranks of a batch; without any, its steps go by upward rank.
@@ -190,6 +203,11 @@ impl Core {
             Some(live.run.facts(entry.step))
         });
         ranking.waiting.extend(again);
+        if outside {
+            // What the policy before still makes of its batch comes too late.
+            ranking.waiting.splice(0..0, ranking.asked.drain(..));
+            ranking.batch += 1;
+        }
         if outside && !ranking.waiting.is_empty() {
             ranking.due.get_or_insert(now() + WAIT);
         } else if !outside {
@@ -228,6 +246,12 @@ impl Engine {
     pub fn ranks_outside(&self) -> bool {
         let core = self.core();
         core.ranks_outside() && !core.stopping && core.failed.is_none()
+    }
+
+    /// Takes a batch back whose policy was replaced before it saw it.
+    pub fn unasked(&self, batch: u64) {
+        self.core().unasked(batch);
+        self.shared.rank.notify_all();
     }
 
     /// Takes the ranks of a batch, in its order; none if the policy failed.

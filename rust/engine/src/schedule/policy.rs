@@ -19,8 +19,9 @@ pub struct Facts {
     pub upward: Micros,
     /// When its run should have ended.
     pub deadline: Option<Micros>,
-    /// What a plan, or a policy outside the kernel, has made of it.
+    /// What a policy outside the kernel makes of it, and its turn in a plan.
     pub rank: Option<f64>,
+    pub turn: Option<f64>,
     /// The place where it is planned, or where its data is.
     pub home: Option<u32>,
 }
@@ -37,7 +38,7 @@ impl Run {
         let place = self.place(step);
         let code = &self.program.blocks[place.block as usize];
         let own = self.task(step).map(|task| &task.options);
-        let planned = self.plan.get(&(place.block, place.node));
+        let planned = if self.plan.is_empty() { None } else { self.plan.get(&(place.block, place.node)) };
         let ranked = if self.ranks.is_empty() { None } else { self.ranks.get(&step).copied() };
         Facts {
             priority: own.and_then(|it| it.priority).unwrap_or(self.head.priority),
@@ -45,7 +46,8 @@ impl Run {
             predicted: own.is_some_and(|it| it.expected.is_some()),
             upward: code.upward[place.node as usize],
             deadline: self.head.terms.deadline.or(self.head.deadline),
-            rank: ranked.or(planned.map(|it| it.0)),
+            rank: ranked,
+            turn: planned.map(|it| it.0),
             home: planned.and_then(|it| it.1),
         }
     }
@@ -167,7 +169,7 @@ impl Policy {
             }
             Policy::MinMemory => (band, demand.memory as i64),
             Policy::MinCpu => (band, demand.cpu as i64),
-            Policy::Plan => (0, facts.rank.map_or(i64::MAX - facts.upward.max(0) / 4, ordered)),
+            Policy::Plan => (0, facts.turn.map_or(i64::MAX - facts.upward.max(0) / 4, ordered)),
             Policy::Given => (0, facts.rank.map_or(0, ordered)),
         }
     }

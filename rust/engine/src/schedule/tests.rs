@@ -137,13 +137,14 @@ fn best() -> Facts {
         predicted: true,
         deadline: Some(1),
         rank: Some(f64::NEG_INFINITY),
+        turn: Some(f64::NEG_INFINITY),
         ..2.into()
     }
 }
 
 /// One whose turn comes last.
 fn worst() -> Facts {
-    Facts { expected: 500_000_000, upward: 2, rank: Some(1e300), ..2.into() }
+    Facts { expected: 500_000_000, upward: 2, rank: Some(1e300), turn: Some(1e300), ..2.into() }
 }
 
 /// What a random sequence of operations is made of.
@@ -167,6 +168,7 @@ fn op() -> impl Strategy<Value = Op> {
             upward: upward * 1_000_000,
             deadline,
             rank: rank.map(|it| it as f64),
+            turn: rank.map(|it| -it as f64),
             home: rank.and_then(|it| u32::try_from(it).ok()),
         });
     prop_oneof![
@@ -398,4 +400,74 @@ proptest! {
         }
         prop_assert!(false, "{overtaken} small ones have overtaken it");
     }
+}
+
+/// What a share has had after many turns is in proportion to its weight, whatever its steps take.
+///
+/// Req: P6.140, P7.26
+#[test]
+fn shares_get_time_by_weight_and_save_nothing_up() {
+    let weights = [("a".into(), 3000), ("b".into(), 1000)].into();
+    let mut schedule = Schedule::new(BTreeMap::new(), 1);
+    schedule.set_policy(Policy::FairShare { by: By::Tenant, weights }, |_| None);
+    let class = schedule.class(0, &Resources::default()).unwrap();
+    for (run, tenant) in [(0, "a"), (1, "b"), (2, "late")] {
+        schedule.enter(run, "w".into(), Terms { tenant: Some(tenant.into()), ..Terms::default() });
+    }
+    // A step of b takes twice as long as one of a.
+    let facts = |run: u32| Facts { expected: 1_000_000 * i64::from(run + 1), ..2.into() };
+    for step in 0..400 {
+        (0..2).for_each(|run| schedule.offer(run, step, facts(run), class, 0, 0));
+    }
+    let mut turn = || schedule.take(0, 0, false, |_| true).unwrap().0.run;
+    let had: Vec<u32> = (0..70).map(|_| turn()).collect();
+    assert_eq!(had.iter().filter(|run| **run == 0).count(), 60, "3 s of a for each 1 s of b");
+    // Who comes late has no claim to the time before.
+    for step in 0..100 {
+        schedule.offer(2, step, Facts { expected: 1_000_000, ..2.into() }, class, 0, 0);
+    }
+    let had: Vec<u32> = (0..90).map(|_| schedule.take(0, 0, false, |_| true).unwrap().0.run).collect();
+    let of = |run| had.iter().filter(|it| **it == run).count();
+    assert_eq!((of(0), of(1), of(2)), (60, 10, 20));
+}
+
+/// A step that would be ranked last for ever because of what it demands gets its turn although it fits.
+///
+/// Req: P1.24
+#[test]
+fn every_kind_of_demand_gets_a_turn() {
+    let mut schedule = Schedule::new([("memory".into(), 1000)].into(), 1);
+    schedule.set_policy(Policy::MinMemory, |_| None);
+    let small = schedule.class(0, &demand("memory", 1)).unwrap();
+    let large = schedule.class(0, &demand("memory", 100)).unwrap();
+    schedule.offer(1, 0, 2, large, 0, 0);
+    let mut before = 0;
+    loop {
+        schedule.offer(0, before, 2, small, 0, 0);
+        let (entry, class) = schedule.take(0, 0, false, |_| true).unwrap();
+        schedule.release(entry.run, class);
+        if entry.run == 1 {
+            break;
+        }
+        before += 1;
+    }
+    assert_eq!(u64::from(before), 2 * PATIENCE);
+}
+
+/// What comes with a commit doesn't stand in the way of what need not wait, however it is ranked.
+#[test]
+fn a_better_rank_does_not_make_others_wait_for_a_commit() {
+    let mut schedule = two_cpus();
+    schedule.set_policy(Policy::UpwardRank { ageing: 0 }, |_| None);
+    let class = schedule.class(0, &Resources::default()).unwrap();
+    let upward = |upward| Facts { upward, ..2.into() };
+    schedule.offer(0, 0, upward(9), class, 5, 0);
+    schedule.offer(0, 1, upward(7), class, 4, 0);
+    schedule.offer(0, 2, upward(8), class, 5, 0);
+    let mut take = |durable, gated| schedule.take(0, durable, gated, |_| true).map(|(entry, _)| entry.step);
+    assert_eq!(take(3, false), None);
+    assert_eq!(take(4, false), Some(1));
+    assert_eq!(take(4, false), None);
+    assert_eq!(take(4, true), Some(0));
+    assert_eq!(take(5, false), Some(2));
 }
