@@ -15,7 +15,7 @@ use ferroflow_engine::{Command, Event, Failure, Micros, Refusal, Run, RunId, Run
 use ferroflow_journal::codec::Link;
 use ferroflow_journal::store::INLINE;
 use ferroflow_journal::{Bytes, Registered};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
 use crate::admission::Admission;
 use crate::batch::Update;
@@ -31,8 +31,8 @@ const TURN: Duration = Duration::from_millis(5);
 pub(crate) struct Live {
     pub run: Run,
     pub values: Values,
-    /// What a task's step demands, by block and node.
-    pub uses: Vec<FxHashMap<u32, Class>>,
+    /// What steps demand that are tasks', by block and node.
+    pub uses: Vec<Vec<Option<Class>>>,
     /// Events that are not in a batch yet, and the number of the first.
     pub events: Vec<Event>,
     pub dirty: bool,
@@ -51,6 +51,12 @@ pub(crate) struct Live {
 impl Live {
     pub(crate) fn append(&mut self, events: Vec<Event>) {
         self.events.extend(events);
+    }
+
+    /// What a step demands, if it is a task's.
+    pub(crate) fn class(&self, step: Step) -> Option<Class> {
+        let place = self.run.place(step);
+        self.uses[place.block as usize][place.node as usize]
     }
 }
 
@@ -179,14 +185,12 @@ impl Core {
         let mut problems = Vec::new();
         let mut uses = Vec::with_capacity(program.blocks.len());
         for code in &program.blocks {
-            let mut here = FxHashMap::default();
+            let mut here = vec![None; code.nodes.len()];
             for (number, node) in code.nodes.iter().enumerate() {
                 let Kind::Task(task) = &node.kind else { continue };
                 let lane = lanes.get(task.task as usize).copied().unwrap_or(0);
                 match self.schedule.class(lane, &task.options.resources) {
-                    Ok(class) => {
-                        here.insert(number as u32, class);
-                    }
+                    Ok(class) => here[number] = Some(class),
                     Err(error) => problems.push(Problem::new(
                         "unsatisfiable",
                         &*node.id,
@@ -371,8 +375,7 @@ impl Core {
             if self.lanes.hold(index, step) {
                 continue;
             }
-            let place = live.run.place(step);
-            let Some(&class) = live.uses[place.block as usize].get(&place.node) else { continue };
+            let Some(class) = live.class(step) else { continue };
             self.news += 1;
             if outside {
                 self.ranking.add(Unranked { run: index, step, class, gate, since });
@@ -478,8 +481,7 @@ impl Core {
             return "the policy has not ranked it yet".to_owned();
         }
         let Some(Some(live)) = self.runs.get(index as usize) else { return String::new() };
-        let place = live.run.place(step);
-        let Some(&class) = live.uses[place.block as usize].get(&place.node) else { return String::new() };
+        let Some(class) = live.class(step) else { return String::new() };
         match self.schedule.hindrance(index, class) {
             Some(Hindrance::Lacks(name)) => format!("not enough {name} is free"),
             Some(Hindrance::Limit(limit)) => {

@@ -194,8 +194,7 @@ impl Core {
         schedule.set_policy(policy, |entry: &Entry| {
             let live = runs[entry.run as usize].as_ref().filter(|live| live.run.startable(entry.step))?;
             if outside {
-                let place = live.run.place(entry.step);
-                let class = *live.uses[place.block as usize].get(&place.node)?;
+                let class = live.class(entry.step)?;
                 let &Entry { run, step, gate, since, .. } = entry;
                 again.push(Unranked { run, step, class, gate, since });
                 return None;
