@@ -175,7 +175,7 @@ def test_foreign_corrupt_and_newer_files(tmp_path: Path) -> None:
         ff.Engine(ours)
 
 
-@pytest.mark.req("P5.94")
+@pytest.mark.req("P5.94", "P7.25")
 def test_a_flipped_bit_is_found_and_named(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
 

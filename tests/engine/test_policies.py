@@ -1,9 +1,8 @@
-"""In which order ready steps start, under each policy, and what holds them up."""
+"""In which order ready steps start, under each policy."""
 
 import asyncio
 import logging
 import threading
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,84 +11,24 @@ from typing import Any
 import pytest
 
 import ferroflow as ff
-
-PATIENCE = 20.0
-
-order: list[str] = []
-gates: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+from tests.engine.held import (
+    PATIENCE,
+    Busy,
+    api_call,
+    emptied,
+    gates,
+    hold,
+    note,
+    noted,
+    one_worker,
+    order,
+    steps,
+)
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    order.clear()
-    gates.clear()
-    yield
-    for gate in gates.values():
-        gate.set()
-
-
-@ff.task(name="pol.hold")
-def hold(name: str) -> str:
-    gates[f"{name} begins"].set()
-    assert gates[name].wait(PATIENCE)
-    return name
-
-
-@ff.task(name="pol.note")
-def note(name: str) -> str:
-    order.append(name)
-    return name
-
-
-@ff.task(name="api_call")
-def api_call(name: str) -> str:
-    order.append(name)
-    return name
-
-
-@ff.workflow
-def held(name: str) -> str:
-    return hold(name)
-
-
-@ff.workflow
-def noted(name: str) -> str:
-    return note(name)
-
-
-class Busy:
-    """One worker, held by a step while others become ready behind it."""
-
-    def __init__(self, engine: ff.Engine) -> None:
-        self.engine = engine
-        self.runs: list[ff.Handle[Any]] = []
-        self.first = engine.start(held, "first", options=ff.RunOptions(priority="critical"))
-        assert gates["first begins"].wait(PATIENCE)
-
-    def start(self, flow: Any, *args: Any, **options: Any) -> ff.Handle[Any]:
-        handle: ff.Handle[Any] = self.engine.start(flow, *args, options=ff.RunOptions(**options))
-        self.runs.append(handle)
-        return handle
-
-    def order(self) -> list[str]:
-        gates["first"].set()
-        for run in [self.first, *self.runs]:
-            run.result(PATIENCE)
-        return order
-
-
-def one_worker(policy: Any, **settings: Any) -> ff.Engine:
-    return ff.Engine(workers=1, policy=policy, **settings)
-
-
-def steps(**options: dict[str, Any]) -> ff.Workflow[..., Any]:
-    """A workflow of steps side by side, each with options of its own."""
-
-    @ff.workflow
-    def flow() -> Any:
-        return [note.options(id=name, **own)(name) for name, own in options.items()]
-
-    return flow
+    yield from emptied()
 
 
 @pytest.mark.req("P6.139", "P7.24")
@@ -234,31 +173,40 @@ def test_by_deadline() -> None:
         engine.start(noted, "x", options=ff.RunOptions(deadline=datetime(2030, 1, 1)))  # noqa: DTZ001
 
 
-def test_who_has_made_what_a_step_needs_takes_it() -> None:
-    """Of two workers each goes on with what it has begun, although the other was ready first."""
-    where: dict[str, int] = {}
+@pytest.mark.req("P3.85")
+@pytest.mark.parametrize("policy", ["data_locality", "upward_rank"])
+def test_who_has_made_what_a_step_needs_takes_it(policy: Any) -> None:
+    """One worker is busy; the other goes on with what follows on its step, or with what ranks first."""
+    threads: dict[str, int] = {}
 
-    @ff.task(name="pol.where")
-    def at(name: str, before: object = None) -> str:
-        where[name] = threading.get_ident()
-        if before is None:
-            gates[f"{name} begins"].set()
-            assert gates[name].wait(PATIENCE)
-        return name
+    @ff.task(name="pol.made")
+    def made(name: str) -> str:
+        threads[name] = threading.get_ident()
+        return hold.fn(name)
+
+    @ff.task(name="pol.needs")
+    def needs(before: str) -> str:
+        order.append("follows")
+        threads["follows"] = threading.get_ident()
+        return before
 
     @ff.workflow
-    def pair() -> Any:
-        return [at("a2", at("a")), at("b2", at("b"))]
+    def flow() -> Any:
+        follows = needs.options(expected="1s")(made.options(expected="3m")("a"))
+        return [follows, made.options(expected="3m")("b"), note.options(expected="2m")("waits")]
 
-    with ff.Engine(workers=2, policy="data_locality") as engine:
-        run = engine.start(pair)
+    with ff.Engine(workers=2, policy=policy) as engine:
+        run = engine.start(flow)
         assert gates["a begins"].wait(PATIENCE)
         assert gates["b begins"].wait(PATIENCE)
         gates["a"].set()
+        while len(order) < 2:
+            threading.Event().wait(0.01)
         gates["b"].set()
         run.result(PATIENCE)
-        assert engine.stats().policy == "data_locality"
-    assert where["a"] != where["b"]
+    assert threads["a"] != threads["b"]
+    assert threads["follows"] == threads["a"]
+    assert order == (["follows", "waits"] if policy == "data_locality" else ["waits", "follows"])
 
 
 def test_a_plan_is_followed_and_what_is_in_none_comes_last() -> None:
@@ -380,137 +328,6 @@ def test_nobody_waits_for_a_policy_that_hangs() -> None:
         gates["let it go"].set()
         engine.run(noted, "c")
     assert order == ["a", "b", "c"]
-
-
-def test_a_run_is_held_to_its_limit_and_others_go_on() -> None:
-    @ff.workflow
-    def wide() -> Any:
-        return [hold(name) for name in ("w0", "w1", "w2")]
-
-    with ff.Engine(workers=4, capacity={"cpu": 8}, max_running_steps=3) as engine:
-        limited = engine.start(wide, options=ff.RunOptions(max_running_steps=1))
-        assert gates["w0 begins"].wait(PATIENCE)
-        assert engine.run(noted, "other") == "other"
-        assert not gates["w1 begins"].is_set()
-        assert not gates["w2 begins"].is_set()
-        details = {reason.step: reason.detail for reason in limited.explain() if reason.what == "queued"}
-        assert details["pol.hold_2"] == "its run may have 1 steps running, and has them"
-        gates["w0"].set()
-        assert gates["w1 begins"].wait(PATIENCE)
-        assert not gates["w2 begins"].is_set()
-        gates["w1"].set()
-        gates["w2"].set()
-        assert limited.result(PATIENCE) == ["w0", "w1", "w2"]
-
-
-def test_a_limit_outlives_the_engine(tmp_path: Path) -> None:
-    @ff.task(name="pol.tell")
-    def tell(name: str) -> int:
-        with lock:
-            running.append(name)
-            most.append(len(running))
-        threading.Event().wait(0.02)
-        with lock:
-            running.remove(name)
-        return 0
-
-    @ff.workflow
-    def flow() -> Any:
-        first = ff.signal("go")
-        return [tell.options(after=[first])(name) for name in "abcde"]
-
-    lock, running, most = threading.Lock(), list[str](), list[int]()
-    with ff.Engine(tmp_path / "runs.db", workers=4) as engine:
-        run = engine.start(flow, options=ff.RunOptions(max_running_steps=2, tenant="t", tags=["x"])).id
-    with ff.Engine(tmp_path / "runs.db", workers=4) as engine:
-        handle = engine.handle(run)
-        handle.signal("go")
-        handle.result(PATIENCE)
-        terms = next(event for event in handle.events() if event["kind"] == "RunTerms")
-    assert (terms["tenant"], terms["tags"], terms["limit"]) == ("t", ["x"], 2)
-    assert max(most) == 2
-
-
-@pytest.mark.req("P6.138", "P6.139", "P7.23", "P7.34")
-def test_runs_beyond_the_limit_wait_by_priority_and_then_as_they_came(tmp_path: Path) -> None:
-    with ff.Engine(tmp_path / "runs.db", workers=4, max_running_runs=1, max_batch_size=1) as engine:
-        busy = Busy(engine)
-        for name, priority in [("a", "low"), ("b", "normal"), ("c", "high"), ("d", "normal"), ("e", "high")]:
-            busy.start(noted, name, priority=priority)
-        assert {run.status() for run in busy.runs} == {ff.RunState.CREATED}
-        (reason,) = busy.runs[3].explain()
-        assert reason.what == "queued"
-        assert reason.detail == "1 runs are under way, and 3 others come before it"
-        busy.runs.pop(1).cancel("not needed")
-        assert busy.order() == ["c", "e", "d", "a"]
-
-
-def test_runs_that_wait_are_taken_up_and_wait_again(tmp_path: Path) -> None:
-    with ff.Engine(tmp_path / "runs.db", max_running_runs=1) as engine:
-        first = engine.start(asking)
-        second = engine.start(noted, "second")
-    with ff.Engine(tmp_path / "runs.db", max_running_runs=1) as engine:
-        assert engine.handle(first.id).status() == "running"
-        assert engine.handle(second.id).status() == "created"
-        engine.handle(first.id).signal("go")
-        assert engine.handle(second.id).result(PATIENCE) == "second"
-
-
-@ff.workflow
-def asking() -> Any:
-    return ff.signal("go")
-
-
-def test_a_run_that_a_body_waits_for_does_not_wait_for_others() -> None:
-    with ff.Engine(workers=2, max_running_runs=1) as engine:
-
-        @ff.task(name="pol.outer")
-        def outer() -> str:
-            return engine.run(noted, "inner")
-
-        @ff.workflow
-        def flow() -> str:
-            return outer()
-
-        assert engine.start(flow).result(PATIENCE) == "inner"
-
-
-@pytest.mark.req("P1.24", "P6.144", "P7.35")
-def test_what_is_kept_for_a_large_step_is_said() -> None:
-    @ff.task(name="pol.large", cpu=2)
-    def large() -> str:
-        return "large"
-
-    @ff.workflow
-    def big() -> str:
-        return large()
-
-    @ff.workflow
-    def small(name: str) -> str:
-        return hold.options(cpu=1)(name)
-
-    with ff.Engine(workers=4, policy="fifo", capacity={"cpu": 2}) as engine:
-        engine.start(small, "one")
-        assert gates["one begins"].wait(PATIENCE)
-        waits = engine.start(big)
-        assert waits.explain()[0].detail == "not enough cpu is free"
-        # So many come after it that what it needs is kept for it.
-        later = [engine.start(noted_small, str(number)) for number in range(100)]
-        assert waits.explain()[0].detail == "not enough cpu is free"
-        barred = [run for run in later if run.status() == "running"]
-        assert barred
-        assert barred[-1].explain()[0].detail == (
-            "the cpu that is free is kept for a step that has waited for long"
-        )
-        gates["one"].set()
-        assert waits.result(PATIENCE) == "large"
-        for run in later:
-            run.result(PATIENCE)
-
-
-@ff.workflow
-def noted_small(name: str) -> str:
-    return note.options(cpu=1)(name)
 
 
 @pytest.mark.parametrize(
