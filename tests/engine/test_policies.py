@@ -17,7 +17,6 @@ from tests.engine.held import (
     api_call,
     emptied,
     gates,
-    hold,
     note,
     noted,
     one_worker,
@@ -182,7 +181,9 @@ def test_who_has_made_what_a_step_needs_takes_it(policy: Any) -> None:
     @ff.task(name="pol.made")
     def made(name: str) -> str:
         threads[name] = threading.get_ident()
-        return hold.fn(name)
+        gates[f"{name} begins"].set()
+        assert gates[name].wait(PATIENCE)
+        return name
 
     @ff.task(name="pol.needs")
     def needs(before: str) -> str:

@@ -432,7 +432,7 @@ class Engine:
         spelled, own = chosen(policy)
         with self._opening:
             if self._ranker is not None:
-                self._ranker.dismissed = True
+                self._ranker.dismiss()
                 self._ranker = None
             self._core.set_policy(spelled)
             if own is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
@@ -205,17 +206,21 @@ class Ranker:
         self._core = core
         self._policy = policy
         self._most = most
-        self.dismissed = False
+        self._dismissed = threading.Event()
+
+    def dismiss(self) -> None:
+        """Rank nothing more: another policy was chosen."""
+        self._dismissed.set()
 
     def work(self) -> None:
         """Rank what is ready until another policy is chosen or the engine is closed."""
         with contextlib.suppress(EngineClosed):
-            while not self.dismissed and self._core.ranks_outside():
+            while not self._dismissed.is_set() and self._core.ranks_outside():
                 packed = self._core.rankable(self._most, 0.2)
                 if packed is None:
                     continue
                 steps = msgspec.msgpack.decode(packed, type=ReadySteps)
-                if self.dismissed:
+                if self._dismissed.is_set():
                     self._core.unasked(steps.batch)
                 else:
                     self._core.ranked(steps.batch, self._ranks(steps))
