@@ -8,6 +8,7 @@ pub struct Stat {
     pub state: u8,
     pub parent: u32,
     pub group: u32,
+    pub session: u32,
     /// Clock ticks since the machine was booted.
     pub started: u64,
 }
@@ -29,8 +30,9 @@ impl Stat {
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
-        let started = fields.nth(16)?.parse().ok()?;
-        Some(Self { state, parent, group, started })
+        let session = fields.next()?.parse().ok()?;
+        let started = fields.nth(15)?.parse().ok()?;
+        Some(Self { state, parent, group, session, started })
     }
 
     /// It has ended, and only its parent has not yet asked for it.
@@ -60,9 +62,9 @@ mod tests {
 
     #[test]
     fn a_name_may_contain_parentheses() {
-        let rest = "S 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 2";
+        let rest = "S 7 42 41 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 2";
         let stat = Stat::parse(format!("12 (a) R 1 (b)) {rest}").as_bytes());
-        assert_eq!(stat, Some(Stat { state: b'S', parent: 7, group: 42, started: 98765 }));
+        assert_eq!(stat, Some(Stat { state: b'S', parent: 7, group: 42, session: 41, started: 98765 }));
         assert_eq!(Stat::parse(b"12 (a"), None);
         assert_eq!(Stat::parse(b"12 (a) S 7"), None);
     }

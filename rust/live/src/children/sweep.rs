@@ -1,5 +1,6 @@
 //! Ends what an earlier engine has left: processes that no launcher is responsible for any more.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use ferroflow_launcher::stat::{Stat, each_process, variable};
@@ -35,9 +36,30 @@ pub fn kill_group(process: &Process) -> bool {
 }
 
 /// Ends all processes that an engine has started, directly or not; false if some are left after 5
-/// seconds.
+/// seconds. Also those that hide their environment, beside one that does not.
 pub fn sweep(mark: &str) -> bool {
-    until_none_is_left(|| kill_where(|pid, _| engine_of(pid).is_some_and(|it| it == mark.as_bytes())))
+    let marked = |pid| engine_of(pid).is_some_and(|it| it == mark.as_bytes());
+    // Sessions of the engine's commands. All in a session come from who began it, and its number is not
+    // given away while there are any.
+    let mut sessions = BTreeSet::new();
+    until_none_is_left(|| {
+        let mut there = BTreeSet::new();
+        each_process(|pid| {
+            let Some(Stat { session, .. }) = Stat::of(pid) else { return };
+            // 0: its leader is in another namespace, so that nothing is known of it.
+            if session == 0 {
+                return;
+            }
+            there.insert(session);
+            // A daemon that has the mark from whoever asked it for something began a session for others, too.
+            let began = || Stat::of(session).is_none_or(|leader| leader.is_over()) || marked(session);
+            if !sessions.contains(&session) && marked(pid) && began() {
+                sessions.insert(session);
+            }
+        });
+        sessions.retain(|session| there.contains(session));
+        kill_where(|pid, stat| sessions.contains(&stat.session) || marked(pid))
+    })
 }
 
 /// Which engine has started a process: the last one, if there were several.

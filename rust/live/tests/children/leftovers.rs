@@ -138,3 +138,57 @@ fn all_that_an_engine_has_left_is_swept_away() {
     spared.wait().unwrap();
     assert!(!is_alive(member));
 }
+
+/// A session as a command begins one, in which a process has hidden its environment; its members.
+fn session(mark: &str, leader_ends: bool) -> (Child, Vec<u32>) {
+    let rest = if leader_ends { "" } else { "wait" };
+    let mut command = std::process::Command::new("setsid");
+    let text = "sleep 1000 > /dev/null & echo $!; env -i sleep 1000 > /dev/null & echo $!;";
+    command
+        .args(["sh", "-c", &format!("{text} {rest}")])
+        .stdout(Stdio::piped())
+        .env("FERROFLOW_ENGINE", mark);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let members: Vec<u32> = (0..2).map(|_| lines.next().unwrap().unwrap().parse().unwrap()).collect();
+    let name = |pid| std::fs::read(format!("/proc/{pid}/comm")).unwrap();
+    until("both are what they are to be", || members.iter().all(|&it| name(it) == b"sleep\n"));
+    (child, members)
+}
+
+#[test]
+fn what_hides_its_environment_is_swept_away_with_what_does_not() {
+    let mark = format!("{:032x}", uuid::Uuid::now_v7().as_u128());
+    for leader_ends in [false, true] {
+        let (mut leader, members) = session(&mark, leader_ends);
+        if leader_ends {
+            // Nobody knows its number any more.
+            leader.wait().unwrap();
+        }
+        assert!(members.iter().all(|&it| is_alive(it)));
+        assert!(sweep(&mark));
+        assert!(!members.iter().any(|&it| is_alive(it)));
+        leader.wait().unwrap();
+    }
+}
+
+/// As what a daemon runs that has kept the environment of whoever asked for it.
+#[test]
+fn a_session_that_others_began_is_spared_but_for_what_is_marked_in_it() {
+    let mark = format!("{:032x}", uuid::Uuid::now_v7().as_u128());
+    let mut command = std::process::Command::new("setsid");
+    let text = "FERROFLOW_ENGINE=$1 sleep 1000 > /dev/null & echo $!; sleep 1000 > /dev/null & echo $!; wait";
+    command.args(["sh", "-c", text, "sh", &mark]).stdout(Stdio::piped()).env_remove("FERROFLOW_ENGINE");
+    let mut leader = command.spawn().unwrap();
+    let mut lines = BufReader::new(leader.stdout.take().unwrap()).lines();
+    let [marked, other]: [u32; 2] = std::array::from_fn(|_| lines.next().unwrap().unwrap().parse().unwrap());
+    let environment = || std::fs::read_to_string(format!("/proc/{marked}/environ")).unwrap();
+    until("it has its environment", || environment().contains(&mark));
+    assert!(sweep(&mark));
+    assert!(!is_alive(marked) && is_alive(other) && is_alive(leader.id()));
+    for pid in [other, leader.id()] {
+        let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+    leader.wait().unwrap();
+}
