@@ -208,7 +208,8 @@ def test_branches_signals_and_loops_are_answered() -> None:
         ({"faults": Faults(failure=2)}, "from 0 to 1"),
         ({"faults": Faults(slowness=0.1)}, "1 or more"),
         ({"faults": Faults(losses=[Loss("other", at=1)])}, "other"),
-        ({"branches": {"first": []}}, "at least one"),
+        ({"branches": {"first": [1]}}, "only a choice"),
+        ({"answers": {"first": 1}}, "takes an amount"),
     ],
 )
 def test_what_makes_no_sense_is_refused(change: dict[str, Any], message: str) -> None:

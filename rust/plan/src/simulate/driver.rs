@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use ferroflow_define::algebra::compile::Kind;
-use ferroflow_engine::decide::{Answer, FLAGS};
+use ferroflow_engine::decide::FLAGS;
 use ferroflow_engine::event::WORKER_DIED;
 use ferroflow_engine::ids::Value;
 use ferroflow_engine::schedule::{Class, Schedule};
@@ -13,9 +13,10 @@ use ferroflow_engine::{
     Command, Event, Failure, Micros, Refusal, Run, RunId, RunState, Step, Token, Used, What,
 };
 
+use super::answers;
 use super::law::{Dice, Law, Of};
 use super::machines::{Demand, Machines, whole};
-use super::scenario::{Answers, Scenario, held};
+use super::scenario::{Scenario, held};
 
 /// The code of a failure that the scenario wanted.
 pub const SIMULATED: &str = "SIMULATED_FAILURE";
@@ -185,7 +186,7 @@ impl<'s> Driver<'s> {
             flying: 0,
             parked: VecDeque::new(),
             tokens: 0,
-            nil: Value::Inline([0xc0].into()),
+            nil: answers::nil(),
             events: Vec::new(),
             placed: Vec::new(),
             completed: 0,
@@ -262,7 +263,8 @@ impl<'s> Driver<'s> {
         for (block, code) in (0..).zip(&program.blocks) {
             for (node, it) in (0..).zip(&code.nodes) {
                 if let Kind::Signal(_) = it.kind {
-                    let after = self.amount(block, node, u64::from(node), 0.0);
+                    let after =
+                        answers::amount(self.scenario, self.seed, (block, node), u64::from(node), 0.0);
                     let at = self.now.saturating_add(whole(after * 1e6));
                     self.happenings.push(Reverse((at, Happening::Signal { block, node })));
                 }
@@ -395,7 +397,7 @@ impl<'s> Driver<'s> {
                 break;
             }
             for step in asks {
-                let answer = self.answer(step);
+                let answer = answers::answer(self.scenario, &self.run, self.seed, step);
                 self.handle(Command::Answer { step, answer });
             }
         }
@@ -505,41 +507,6 @@ impl<'s> Driver<'s> {
         None
     }
 
-    /// What the scenario says instead of values.
-    fn answer(&self, step: Step) -> Answer {
-        let place = self.run.place(step);
-        let subject = u64::from(step);
-        let amount = |otherwise: f64| self.amount(place.block, place.node, subject, otherwise);
-        match &self.run.node(step).kind {
-            Kind::Choice { branches, otherwise } => {
-                let mut dice = Dice::new(self.seed, Of::Answer, subject, 0);
-                let branch = match &self.scenario.answers[place.block as usize][place.node as usize] {
-                    Answers::Branches(weights) => weighted(weights, dice.unit()),
-                    _ => dice.below(branches.len() + usize::from(otherwise.is_some())),
-                };
-                Answer::Chosen(Some(branch as u32).filter(|&it| (it as usize) < branches.len()))
-            }
-            Kind::Loop { .. } => {
-                let done = self.run.frames_of(step).count();
-                Answer::Looped { again: done < amount(1.0).round() as usize, state: self.nil.clone() }
-            }
-            Kind::Each { .. } => {
-                let count = amount(1.0).round() as u32;
-                Answer::Expanded { count, items: nils(count) }
-            }
-            Kind::Scope { .. } => Answer::Entered(Value::Inline([0x80].into())),
-            Kind::Sleep(_) => Answer::Slept(whole(amount(0.0) * 1e6)),
-            _ => Answer::Computed(self.nil.clone()),
-        }
-    }
-
-    fn amount(&self, block: u32, node: u32, subject: u64, otherwise: f64) -> f64 {
-        match &self.scenario.answers[block as usize][node as usize] {
-            Answers::Amount(law) => law.sample(&mut Dice::new(self.seed, Of::Answer, subject, 0), 0),
-            _ => otherwise,
-        }
-    }
-
     /// Nothing is under way, and machines that come and go change nothing.
     fn is_stuck(&self) -> bool {
         self.flying == 0
@@ -584,25 +551,4 @@ fn id(start: Micros, seed: u64) -> RunId {
     id[7] = (seed >> 62) as u8;
     id[8..].copy_from_slice(&(seed & (u64::MAX >> 2) | 1 << 63).to_be_bytes());
     RunId(id)
-}
-
-/// Which of the weights a number from 0 to 1 falls on.
-fn weighted(weights: &[f64], unit: f64) -> usize {
-    let mut left = unit * weights.iter().sum::<f64>();
-    weights
-        .iter()
-        .position(|weight| {
-            left -= weight;
-            left < 0.0
-        })
-        .unwrap_or(weights.len() - 1)
-}
-
-/// A list of so many nulls, as MessagePack.
-fn nils(count: u32) -> Value {
-    let mut bytes = Vec::with_capacity(count as usize + 5);
-    bytes.push(0xdd);
-    bytes.extend(count.to_be_bytes());
-    bytes.resize(count as usize + 5, 0xc0);
-    Value::Inline(bytes.into())
 }

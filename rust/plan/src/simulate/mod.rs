@@ -4,6 +4,7 @@
 //! passes, machines are given out, and questions about values are answered as the scenario says. The
 //! events are those that a real run would have: whatever reads a run reads a simulation.
 
+mod answers;
 mod driver;
 mod law;
 mod machines;

@@ -79,6 +79,12 @@ pub enum BadScenario {
     Bandwidth(f64),
     #[error("{place}: {error}")]
     Law { place: String, error: BadLaw },
+    #[error("{node:?} is a {kind}: {why}")]
+    Answer { node: String, kind: &'static str, why: &'static str },
+    #[error(
+        "{node:?} has {branches} branches, and {weights} weights: give one for each, one of them above 0"
+    )]
+    Branches { node: String, branches: usize, weights: usize },
     #[error("no machine has what step {step:?} needs: {needs}; ask for less, or add a machine that has it")]
     Misfit { step: String, needs: String },
     #[error("a share of {what} is {value}: it has to be from 0 to 1")]
@@ -164,13 +170,32 @@ impl Scenario {
         }
         for (block, answers) in self.program.blocks.iter().zip(&self.answers) {
             for (node, answer) in block.nodes.iter().zip(answers) {
-                match answer {
-                    Answers::Plain => {}
-                    Answers::Amount(amount) => law(amount, &|| format!("what {:?} comes to", &*node.id))?,
-                    Answers::Branches(weights) => {
-                        let weights = Law::Observed(weights.clone());
-                        law(&weights, &|| format!("the branches of {:?}", &*node.id))?;
+                let misfit =
+                    |why| BadScenario::Answer { node: node.id.to_string(), kind: node.kind.name(), why };
+                match (answer, &node.kind) {
+                    (Answers::Plain, _) => {}
+                    (
+                        Answers::Amount(amount),
+                        Kind::Loop { .. } | Kind::Each { .. } | Kind::Sleep(_) | Kind::Signal(_),
+                    ) => law(amount, &|| format!("what {:?} comes to", &*node.id))?,
+                    (Answers::Amount(_), _) => {
+                        return Err(misfit(
+                            "only what repeats, sleeps or waits for a signal takes an amount",
+                        ));
                     }
+                    (Answers::Branches(weights), Kind::Choice { branches, otherwise }) => {
+                        let likely = Law::Observed(weights.clone());
+                        law(&likely, &|| format!("the branches of {:?}", &*node.id))?;
+                        let branches = branches.len() + usize::from(otherwise.is_some());
+                        // Without an else branch, the weight of none of them may come last.
+                        let fits =
+                            weights.len() == branches || otherwise.is_none() && weights.len() == branches + 1;
+                        if !fits || weights.iter().sum::<f64>() <= 0.0 {
+                            let node = node.id.to_string();
+                            return Err(BadScenario::Branches { node, branches, weights: weights.len() });
+                        }
+                    }
+                    (Answers::Branches(_), _) => return Err(misfit("only a choice has branches")),
                 }
             }
         }

@@ -250,6 +250,9 @@ fn what_makes_no_sense_is_refused() {
     assert!(refused(&|it| it.machines[0].price = f64::NAN).contains("price"));
     assert!(refused(&|it| it.network.bandwidth = 0.0).contains("bandwidth"));
     assert!(refused(&|it| it.durations[0][1] = Law::Constant(f64::NAN)).contains("\"s1\""));
+    let answer = |answer: Answers| refused(&move |it: &mut Scenario| it.answers[0][0] = answer.clone());
+    assert!(answer(Answers::Amount(Law::Constant(1.0))).contains("takes an amount"));
+    assert!(answer(Answers::Branches([1.0].into())).contains("only a choice"));
     assert!(refused(&|it| it.faults.failure = 1.5).contains("from 0 to 1"));
     assert!(refused(&|it| it.faults.straggler = (0.1, 0.5)).contains("1 or more"));
     assert!(refused(&|it| it.transfers = vec![(0, 7, 1.0)]).contains("no such node"));
@@ -257,6 +260,34 @@ fn what_makes_no_sense_is_refused() {
     let resources = Resources { amounts: BTreeMap::from([("gpu".to_owned(), 1000)]) };
     let greedy = graph(1, &[], &Options { resources, ..Options::default() });
     assert!(refused(&move |it| it.program = greedy.clone()).contains("gpu 1000"));
+}
+
+#[test]
+fn branches_have_weights_and_too_many_items_are_refused_by_the_kernel() {
+    let plain = Arc::new(Options::default());
+    let choice = Term::Choice {
+        id: "choice".into(),
+        branches: vec![(Expr::parse("true").unwrap(), block(activity("left", &plain)))],
+        otherwise: None,
+    };
+    let mut scenario = Scenario::new(program(choice), vec![machine(1, 1.0)]);
+    for weights in [vec![], vec![0.0], vec![1.0, 1.0, 1.0], vec![-1.0]] {
+        scenario.answers[0][0] = Answers::Branches(weights.into());
+        assert!(scenario.check().is_err());
+    }
+    scenario.answers[0][0] = Answers::Branches([0.0, 1.0].into());
+    assert_eq!((tried(&scenario).makespan, tried(&scenario).completed), (0, 0));
+    let each = Term::Each {
+        id: "each".into(),
+        name: "it".into(),
+        items: nil(),
+        body: block(activity("item", &plain)),
+        limit: None,
+        on_error: OnError::FailFast,
+    };
+    let mut scenario = Scenario::new(program(each), vec![machine(1, 1.0)]);
+    scenario.answers[0][0] = Answers::Amount(Law::Constant(1e12));
+    assert_eq!(tried(&scenario).state, RunState::Failed);
 }
 
 #[test]
