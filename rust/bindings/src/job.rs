@@ -135,7 +135,7 @@ pub(crate) struct Worker<'py> {
     pub cancel: Option<Bound<'py, PyAny>>,
     /// Names of tasks as Python has them, so that none is made twice.
     pub names: HashMap<Arc<str>, Bound<'py, PyString>>,
-    /// What this thread had used when its last body ended, unless it has waited since.
+    /// What this thread had used when its last body ended, unless it has waited since, and when that was asked.
     pub last: Option<(Instant, Taken)>,
 }
 
@@ -166,8 +166,10 @@ impl Executor for Worker<'_> {
             _ => Taken::so_far(Whose::Thread),
         };
         let returned = self.execute.call1((job, name, arguments));
-        let (ended, so_far) = (Instant::now(), Taken::so_far(Whose::Thread));
-        self.last = Some((ended, so_far));
+        // An interrupt that comes while the system is asked counts as the body's in both or in neither: no body
+        // is to have used more than it took.
+        let (asked, so_far, ended) = (Instant::now(), Taken::so_far(Whose::Thread), Instant::now());
+        self.last = Some((asked, so_far));
         // The most memory that the whole process had says nothing of one thread.
         let taken = Taken { memory: None, ..so_far.since(before) };
         Ran { outcome: outcome(live, &ticket, returned), taken: Some(taken), ended }

@@ -18,9 +18,9 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// What `getrusage` says of a thread, a process, or its children so far.
+    /// What the system says of a thread, a process, or its children so far.
     pub fn so_far(who: Whose) -> Self {
-        let who = match who {
+        let of = match who {
             Whose::Thread => libc::RUSAGE_THREAD,
             Whose::Process => libc::RUSAGE_SELF,
             Whose::Children => libc::RUSAGE_CHILDREN,
@@ -29,12 +29,17 @@ impl Taken {
         // SAFETY: the pointer is to a `rusage` that lives for the call; zeroes are a valid one, so that it
         // may be read even if the call failed.
         let found = unsafe {
-            libc::getrusage(who, found.as_mut_ptr());
+            libc::getrusage(of, found.as_mut_ptr());
             found.assume_init()
         };
         let micros = |time: libc::timeval| time.tv_sec * 1_000_000 + time.tv_usec;
+        let cpu = match who {
+            // `getrusage` knows only of what a thread had used at the last tick of the system's clock.
+            Whose::Thread => thread_micros(),
+            Whose::Process | Whose::Children => micros(found.ru_utime) + micros(found.ru_stime),
+        };
         Self {
-            cpu: Some(micros(found.ru_utime) + micros(found.ru_stime)),
+            cpu: Some(cpu),
             memory: Some(found.ru_maxrss as u64 * 1024),
             // Blocks are of 512 bytes, whatever the disk's are (getrusage(2)).
             read: Some(found.ru_inblock as u64 * 512),
@@ -53,6 +58,14 @@ impl Taken {
             written: less(self.written, before.written),
         }
     }
+}
+
+/// Processor time of this thread so far.
+fn thread_micros() -> Micros {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a `timespec` that lives for the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
 }
 
 impl From<Usage> for Taken {
