@@ -1,0 +1,51 @@
+//! ETF: J.-J. Hwang, Y.-C. Chow, F. D. Anger, C.-Y. Lee, "Scheduling precedence graphs in systems with
+//! interprocessor communication times", SIAM J. Comput. 18(2), 1989, doi:10.1137/0218016.
+
+use crate::builder::{Builder, Free, Spot};
+use crate::instance::Instance;
+use crate::ranks::{mean_execs, upward};
+use crate::schedule::Schedule;
+
+/// The pair of a free task and a node with the earliest start.
+///
+/// Of several tasks that could start at once, the one with the longest way to the end; of several
+/// nodes, the one that does it fastest, of which the paper, with nodes alike, says nothing.
+pub(super) fn etf(instance: &Instance, insertion: bool) -> Schedule {
+    let levels = upward(instance, &mean_execs(instance), |_| 0.0);
+    let mut builder = Builder::new(instance, insertion);
+    let mut free = Free::new(instance);
+    let mut offers: Vec<Spot> = Vec::new();
+    let mut arrivals = Vec::new();
+    for &task in &free.tasks {
+        offers.push(offer(&builder, task, &mut arrivals));
+    }
+    while !free.tasks.is_empty() {
+        let key = |at: usize| (offers[at].start, -levels[free.tasks[at] as usize]);
+        let first = (1..free.tasks.len()).fold(0, |best, at| if key(at) < key(best) { at } else { best });
+        let (task, spot) = (free.tasks[first], offers[first]);
+        builder.place(task, spot);
+        offers.remove(first);
+        let freed = free.take(instance, task);
+        // Only what would have gone to this node has to look again.
+        for (offer_, &task) in offers.iter_mut().zip(&free.tasks) {
+            if offer_.node == spot.node {
+                *offer_ = offer(&builder, task, &mut arrivals);
+            }
+        }
+        for task in freed {
+            let at = free.tasks.partition_point(|&it| it < task);
+            free.add(&[task]);
+            offers.insert(at, offer(&builder, task, &mut arrivals));
+        }
+    }
+    builder.finish()
+}
+
+/// Where a task could start first.
+fn offer(builder: &Builder<'_>, task: u32, arrivals: &mut Vec<f64>) -> Spot {
+    builder.arrivals(task, arrivals);
+    let spots = builder.instance.where_fits(task);
+    let spots = spots.map(|node| builder.spot(task, node, arrivals[node as usize], f64::INFINITY));
+    let better = |a: Spot, b: Spot| if (b.start, b.finish) < (a.start, a.finish) { b } else { a };
+    spots.reduce(better).expect("a task fits some node")
+}

@@ -1,0 +1,86 @@
+//! Branch and bound over all orders and places: the best there is, for tiny graphs. After A. H. Land, A. G.
+//! Doig, "An automatic method of solving discrete programming problems", Econometrica 28(3), 1960.
+
+use super::heft::heft;
+use crate::bounds::{Tables, bounds};
+use crate::builder::Builder;
+use crate::instance::Instance;
+use crate::schedule::Schedule;
+use crate::Error;
+
+const TASKS: usize = 12;
+const NODES: usize = 8;
+
+/// Whether a graph is tiny enough.
+pub(crate) fn is_tiny(instance: &Instance) -> bool {
+    instance.len() <= TASKS && instance.nodes() <= NODES
+}
+
+struct Search<'a> {
+    instance: &'a Instance,
+    tails: Vec<f64>,
+    least: f64,
+    best: Schedule,
+    makespan: f64,
+}
+
+/// A schedule with the least makespan.
+pub(super) fn exact(instance: &Instance) -> Result<Schedule, Error> {
+    if !is_tiny(instance) {
+        let (tasks, nodes) = (instance.len(), instance.nodes());
+        return Err(Error::TooLarge { tasks, nodes, most: TASKS, most_nodes: NODES });
+    }
+    let best = heft(instance, true);
+    let makespan = best.makespan();
+    let tails = Tables::new(instance).tails;
+    let mut search = Search { instance, tails, least: bounds(instance).best(), best, makespan };
+    search.go(&Builder::new(instance, true), &instance.indegrees(), (0.0, 0));
+    Ok(search.best)
+}
+
+impl Search<'_> {
+    /// Tries all that can be placed next. Tasks are placed in the order of their starts, then of their ids,
+    /// so that each schedule comes up once: `from` is the start and place of the task before.
+    fn go(&mut self, builder: &Builder<'_>, waits: &[u32], from: (f64, u32)) {
+        if self.makespan <= self.least {
+            return;
+        }
+        let (instance, nodes) = (self.instance, self.instance.nodes());
+        let all = 0..instance.len() as u32;
+        let free = || all.clone().filter(|&task| waits[task as usize] == 0 && !builder.is_placed(task));
+        let mut choices = Vec::new();
+        for task in free() {
+            // The least end that this task, and with it the whole, can still have.
+            let mut least = f64::INFINITY;
+            for node in instance.where_fits(task) {
+                let spot = builder.on(task, node);
+                let end = spot.finish + self.tails[task as usize * nodes + node as usize];
+                least = least.min(end);
+                if end < self.makespan && (spot.start, instance.place(task)) >= from {
+                    choices.push((end, task, spot));
+                }
+            }
+            if least >= self.makespan {
+                return;
+            }
+        }
+        choices.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        for (end, task, spot) in choices {
+            if end >= self.makespan {
+                continue;
+            }
+            let mut next = builder.clone();
+            next.place(task, spot);
+            if next.nodes.iter().all(|&node| node != Schedule::NOWHERE) {
+                self.makespan = next.makespan;
+                self.best = next.finish();
+                continue;
+            }
+            let mut waits = waits.to_vec();
+            for &after in instance.successors(task) {
+                waits[after as usize] -= 1;
+            }
+            self.go(&next, &waits, (spot.start, instance.place(task)));
+        }
+    }
+}

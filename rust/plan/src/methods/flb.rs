@@ -1,0 +1,100 @@
+//! FLB: A. Rădulescu, A. J. C. van Gemund, "FLB: Fast Load Balancing for distributed-memory machines",
+//! ICPP 1999, doi:10.1109/ICPP.1999.797442.
+//!
+//! The paper has nodes and links alike; messages are averaged where it asks which arrives last.
+
+use crate::builder::{Builder, Ranked};
+use crate::instance::Instance;
+use crate::ranks::{MeanLink, mean_execs, upward};
+use crate::schedule::Schedule;
+use std::collections::BinaryHeap;
+
+/// The free task that can start first: the first of those whose last message comes from a node that will
+/// still be busy then, or the first of all others on the node that is free first.
+pub(super) fn flb(instance: &Instance, insertion: bool) -> Schedule {
+    let nodes = instance.nodes();
+    let link = MeanLink::between(instance);
+    let levels = upward(instance, &mean_execs(instance), |bytes| link.seconds(bytes));
+    let mut builder = Builder::new(instance, insertion);
+    let mut waits = instance.indegrees();
+    // By node: tasks that it enables, by when their data are there, and by when their last message comes.
+    let mut by_arrival: Vec<BinaryHeap<Ranked>> = vec![BinaryHeap::new(); nodes];
+    let mut by_message: Vec<BinaryHeap<Ranked>> = vec![BinaryHeap::new(); nodes];
+    let mut others: BinaryHeap<Ranked> = BinaryHeap::new();
+    let mut enabled = vec![false; instance.len()];
+    // Earlier is greater; of several at one time the longest way to the end goes first.
+    let mut places: Vec<u32> = (0..instance.len() as u32).collect();
+    places.sort_by(|&a, &b| {
+        levels[b as usize].total_cmp(&levels[a as usize]).then(instance.place(a).cmp(&instance.place(b)))
+    });
+    let mut turn = vec![0u32; instance.len()];
+    for (at, &task) in places.iter().enumerate() {
+        turn[task as usize] = at as u32;
+    }
+    let entry = |time: f64, task: u32| Ranked { key: -time, place: turn[task as usize], task };
+    others.extend(instance.entries().map(|task| entry(0.0, task)));
+    let mut left = instance.len();
+    while left > 0 {
+        let available: Vec<f64> = builder.lanes.iter().map(|lane| lane.available()).collect();
+        for heap in by_arrival.iter_mut() {
+            while heap.peek().is_some_and(|it| !enabled[it.task as usize]) {
+                heap.pop();
+            }
+        }
+        let there = by_arrival.iter().enumerate().filter_map(|(node, heap)| {
+            heap.peek().map(|it| ((-it.key).max(available[node]), it.task, node as u32))
+        });
+        let there = there.reduce(|best, it| if it.0 < best.0 { it } else { best });
+        let elsewhere = others.peek().map(|it| {
+            let free = |node: u32| (available[node as usize], instance.exec(it.task, node));
+            let node = instance.where_fits(it.task).reduce(|best, it| if free(it) < free(best) { it } else { best });
+            let node = node.expect("a task fits some node");
+            (builder.on(it.task, node).start, it.task, node)
+        });
+        let (task, node) = match (there, elsewhere) {
+            (Some(there), Some(elsewhere)) if elsewhere.0 < there.0 => (elsewhere.1, elsewhere.2),
+            (Some(there), _) => (there.1, there.2),
+            (None, Some(elsewhere)) => (elsewhere.1, elsewhere.2),
+            (None, None) => break,
+        };
+        if enabled[task as usize] {
+            enabled[task as usize] = false;
+        } else {
+            others.pop();
+        }
+        let spot = builder.on(task, node);
+        builder.place(task, spot);
+        left -= 1;
+        // What this node no longer keeps waiting may go anywhere.
+        let busy = builder.lanes[node as usize].available();
+        while let Some(&head) = by_message[node as usize].peek() {
+            if enabled[head.task as usize] && -head.key >= busy {
+                break;
+            }
+            by_message[node as usize].pop();
+            if enabled[head.task as usize] {
+                enabled[head.task as usize] = false;
+                others.push(head);
+            }
+        }
+        for &next in instance.successors(task) {
+            waits[next as usize] -= 1;
+            if waits[next as usize] > 0 {
+                continue;
+            }
+            let messages = instance
+                .received(next)
+                .map(|(before, bytes)| (builder.finishes[before as usize] + link.seconds(bytes), before));
+            let last = messages.reduce(|last, it| if it.0 > last.0 { it } else { last });
+            let (message, from) = last.map_or((0.0, 0), |it| (it.0, builder.nodes[it.1 as usize]));
+            if message < builder.lanes[from as usize].available() || !instance.fits(next, from) {
+                others.push(entry(message, next));
+            } else {
+                enabled[next as usize] = true;
+                by_arrival[from as usize].push(entry(builder.arrival(next, from), next));
+                by_message[from as usize].push(entry(message, next));
+            }
+        }
+    }
+    builder.finish()
+}
