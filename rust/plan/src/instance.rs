@@ -292,6 +292,14 @@ impl Instance {
         mean(&times)
     }
 
+    /// Each task's cost over the mean speed of the nodes for its kind; none where times were given instead.
+    pub(crate) fn typical_execs(&self) -> Option<Vec<f64>> {
+        let Exec::Speed { speeds } = &self.exec else { return None };
+        let means: Vec<f64> = speeds.chunks(self.nodes()).map(mean).collect();
+        let kind = |task: usize| self.kinds.get(task).map_or(0, |&it| it as usize);
+        Some(self.costs.iter().enumerate().map(|(task, cost)| cost / means[kind(task)]).collect())
+    }
+
     /// The least of a task's times.
     pub fn least_exec(&self, task: u32) -> f64 {
         self.where_fits(task).map(|node| self.exec(task, node)).fold(f64::INFINITY, f64::min)
@@ -326,6 +334,15 @@ impl Instance {
                 (mean(&latencies), mean(&rates))
             }
         }
+    }
+
+    /// (latency, seconds a byte) of a link of the mean bandwidth.
+    pub(crate) fn typical_link(&self) -> (f64, f64) {
+        let Network::Matrix { latency, bandwidth } = self.platform.network() else { return self.mean_link() };
+        let nodes = self.nodes();
+        let pairs = (0..nodes * nodes).filter(|at| at / nodes != at % nodes);
+        let (latencies, bandwidths): (Vec<f64>, Vec<f64>) = pairs.map(|at| (latency[at], bandwidth[at])).unzip();
+        if nodes == 1 { (0.0, 0.0) } else { (mean(&latencies), 1.0 / mean(&bandwidths)) }
     }
 
     /// Whether all links are alike.

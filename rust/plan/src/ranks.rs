@@ -46,6 +46,12 @@ impl MeanLink {
         Self { latency: latency * apart, rate: rate * apart }
     }
 
+    /// On a link of the mean bandwidth.
+    pub(crate) fn typical(instance: &Instance) -> Self {
+        let (latency, rate) = instance.typical_link();
+        Self { latency, rate }
+    }
+
     pub(crate) fn seconds(self, bytes: f64) -> f64 {
         self.latency + bytes * self.rate
     }

@@ -44,6 +44,24 @@ pub enum Violation {
     Capacity { node: u32, resource: String, time: f64, used: u64, has: u64, task: u32 },
 }
 
+impl Violation {
+    /// What kind of thing it is.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "missing",
+            Self::UnknownNode { .. } => "unknown-node",
+            Self::Unfit { .. } => "unfit",
+            Self::NoTime { .. } => "no-time",
+            Self::Duration { .. } => "duration",
+            Self::Precedence { .. } => "precedence",
+            Self::Communication { .. } => "communication",
+            Self::Input { .. } => "input",
+            Self::Overlap { .. } => "overlap",
+            Self::Capacity { .. } => "capacity",
+        }
+    }
+}
+
 impl Schedule {
     /// The node of a task without a placement.
     pub const NOWHERE: u32 = u32::MAX;

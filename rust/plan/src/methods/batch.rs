@@ -100,8 +100,7 @@ pub(super) fn max_min(instance: &Instance, insertion: bool) -> Schedule {
 
 /// The better of min-min and max-min.
 pub(super) fn duplex(instance: &Instance, insertion: bool) -> Schedule {
-    let (min, max) = (min_min(instance, insertion), max_min(instance, insertion));
-    if min.makespan() <= max.makespan() { min } else { max }
+    super::shortest([min_min(instance, insertion), max_min(instance, insertion)])
 }
 
 /// The free task that would lose most if it did not get its best node.

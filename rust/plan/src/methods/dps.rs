@@ -1,9 +1,11 @@
 //! DPS, dynamic priority scheduling: a task's priority is how much longer the way from it is than the way
 //! to it, and the way to it becomes exact as tasks are placed.
+//!
+//! As in `anrg-saga`, a message counts by its size until both its ends are placed.
 
 use crate::builder::{Builder, Ready};
 use crate::instance::Instance;
-use crate::ranks::{MeanLink, mean_execs, upward};
+use crate::ranks::{mean_execs, upward};
 use crate::schedule::Schedule;
 
 /// By priority, each task where it ends first.
@@ -11,8 +13,7 @@ use crate::schedule::Schedule;
 /// What follows a free task is not placed, and what it waits for is, so that its priority is known once
 /// it is free.
 pub(super) fn dps(instance: &Instance, insertion: bool) -> Schedule {
-    let link = MeanLink::between(instance);
-    let below = upward(instance, &mean_execs(instance), |bytes| link.seconds(bytes));
+    let below = upward(instance, &mean_execs(instance), |bytes| bytes);
     let mut builder = Builder::new(instance, insertion);
     let mut arrivals = Vec::new();
     // The longest way to each placed task, with the times and messages that it got.
@@ -28,9 +29,8 @@ pub(super) fn dps(instance: &Instance, insertion: bool) -> Schedule {
         });
         above[task as usize] = ways.fold(0.0, f64::max);
         ready.taken(task, |next| {
-            let ways = instance
-                .received(next)
-                .map(|(before, bytes)| above[before as usize] + time(before) + link.seconds(bytes));
+            let ways = instance.received(next);
+            let ways = ways.map(|(before, bytes)| above[before as usize] + time(before) + bytes);
             below[next as usize] - ways.fold(0.0, f64::max)
         });
     }

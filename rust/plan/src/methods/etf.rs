@@ -4,14 +4,32 @@
 use crate::builder::{Builder, Free, Spot};
 use crate::instance::Instance;
 use crate::ranks::{mean_execs, upward};
+use crate::rng::Rng;
 use crate::schedule::Schedule;
+
+/// More schedules than this are not tried.
+const TRIES: usize = 10;
 
 /// The pair of a free task and a node with the earliest start.
 ///
-/// Of several tasks that could start at once, the one with the longest way to the end; of several
-/// nodes, the one that does it fastest, of which the paper, with nodes alike, says nothing.
-pub(super) fn etf(instance: &Instance, insertion: bool) -> Schedule {
+/// Which of several tasks that could start at once comes first, the paper leaves open: the longest way to
+/// the end, the earliest end, and orders drawn by lot are tried, and the shortest schedule is kept. Of
+/// several nodes it is the one that does the task fastest, of which the paper, with nodes alike, says
+/// nothing.
+pub(super) fn etf(instance: &Instance, insertion: bool, seed: u64) -> Schedule {
     let levels = upward(instance, &mean_execs(instance), |_| 0.0);
+    let by_level = once(instance, insertion, |task, _| -levels[task as usize]);
+    let by_end = once(instance, insertion, |_, spot| spot.finish);
+    let mut rng = Rng::new(seed);
+    let cost = (instance.len() * instance.len()) as f64;
+    let drawn = (1..TRIES - 1).take_while(|&tries| cost * tries as f64 <= 2e7).map(|_| {
+        let lots: Vec<f64> = (0..instance.len()).map(|_| rng.fraction()).collect();
+        once(instance, insertion, |task, _| lots[task as usize])
+    });
+    super::shortest([by_level, by_end].into_iter().chain(drawn))
+}
+
+fn once(instance: &Instance, insertion: bool, tie: impl Fn(u32, Spot) -> f64) -> Schedule {
     let mut builder = Builder::new(instance, insertion);
     let mut free = Free::new(instance);
     let mut offers: Vec<Spot> = Vec::new();
@@ -20,17 +38,15 @@ pub(super) fn etf(instance: &Instance, insertion: bool) -> Schedule {
         offers.push(offer(&builder, task, &mut arrivals));
     }
     while !free.tasks.is_empty() {
-        let key = |at: usize| (offers[at].start, -levels[free.tasks[at] as usize]);
+        let key = |at: usize| (offers[at].start, tie(free.tasks[at], offers[at]));
         let first = (1..free.tasks.len()).fold(0, |best, at| if key(at) < key(best) { at } else { best });
         let (task, spot) = (free.tasks[first], offers[first]);
         builder.place(task, spot);
         offers.remove(first);
         let freed = free.take(instance, task);
         // Only what would have gone to this node has to look again.
-        for (offer_, &task) in offers.iter_mut().zip(&free.tasks) {
-            if offer_.node == spot.node {
-                *offer_ = offer(&builder, task, &mut arrivals);
-            }
+        for (old, &task) in offers.iter_mut().zip(&free.tasks).filter(|it| it.0.node == spot.node) {
+            *old = offer(&builder, task, &mut arrivals);
         }
         for task in freed {
             let at = free.tasks.partition_point(|&it| it < task);

@@ -7,19 +7,33 @@ use crate::builder::{Builder, Ranked, Spot};
 use crate::instance::Instance;
 use crate::ranks::{MeanLink, mean_execs, upward};
 use crate::schedule::Schedule;
+use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 /// By the longest way to the end among as many free tasks as there are nodes, others first come, first
 /// served; each task on the node that is free first, or on that of the predecessor that ended last.
+///
+/// The paper leaves open in which order tasks come that are freed together, and, with nodes alike, which of
+/// several idle nodes is taken. The order of ids and that of levels, the first node and the fastest are
+/// tried, and the shortest schedule is kept.
 pub(super) fn fcp(instance: &Instance, insertion: bool) -> Schedule {
-    let link = MeanLink::between(instance);
-    let levels = upward(instance, &mean_execs(instance), |bytes| link.seconds(bytes));
+    let link = MeanLink::typical(instance);
+    let own = instance.typical_execs().unwrap_or_else(|| mean_execs(instance));
+    let levels = upward(instance, &own, |bytes| link.seconds(bytes));
+    let ways = [(false, false), (false, true), (true, false), (true, true)];
+    super::shortest(ways.map(|(by_level, fastest)| once(instance, insertion, &levels, by_level, fastest)))
+}
+
+fn once(instance: &Instance, insertion: bool, levels: &[f64], by_level: bool, fastest: bool) -> Schedule {
     let ranked = |task: u32| Ranked { key: levels[task as usize], place: instance.place(task), task };
     let mut builder = Builder::new(instance, insertion);
     let (mut heap, mut queue) = (BinaryHeap::new(), VecDeque::new());
     let mut waits = instance.indegrees();
     let mut free: Vec<u32> = instance.entries().collect();
     loop {
+        if by_level {
+            free.sort_by_key(|&task| Reverse(ranked(task)));
+        }
         for task in free.drain(..) {
             if heap.len() < instance.nodes() {
                 heap.push(ranked(task));
@@ -29,7 +43,7 @@ pub(super) fn fcp(instance: &Instance, insertion: bool) -> Schedule {
         }
         let Some(Ranked { task, .. }) = heap.pop() else { break };
         heap.extend(queue.pop_front().map(ranked));
-        let spot = choose(&builder, task);
+        let spot = choose(&builder, task, fastest);
         builder.place(task, spot);
         for &next in instance.successors(task) {
             waits[next as usize] -= 1;
@@ -41,10 +55,11 @@ pub(super) fn fcp(instance: &Instance, insertion: bool) -> Schedule {
     builder.finish()
 }
 
-fn choose(builder: &Builder<'_>, task: u32) -> Spot {
+fn choose(builder: &Builder<'_>, task: u32, fastest: bool) -> Spot {
     let instance = builder.instance;
-    let available = |node: u32| builder.lanes[node as usize].available();
-    let idle = instance.where_fits(task).min_by(|&a, &b| available(a).total_cmp(&available(b)));
+    let time = |node: u32| if fastest { instance.exec(task, node) } else { 0.0 };
+    let key = |node: u32| (builder.lanes[node as usize].available(), time(node));
+    let idle = instance.where_fits(task).reduce(|best, it| if key(it) < key(best) { it } else { best });
     let idle = builder.on(task, idle.expect("a task fits some node"));
     let end = |before: u32| builder.finishes[before as usize];
     let before = instance.predecessors(task).iter().copied();

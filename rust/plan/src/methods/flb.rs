@@ -9,11 +9,29 @@ use crate::ranks::{MeanLink, mean_execs, upward};
 use crate::schedule::Schedule;
 use std::collections::BinaryHeap;
 
+/// Which node the others are given to.
+#[derive(Clone, Copy)]
+enum Others {
+    /// The one that is free first, as the paper has it.
+    Free,
+    /// The one where the task ends first: on nodes that are alike, the same.
+    Ends,
+    /// The one whose last one of them ended first, as `anrg-saga` has it.
+    Turns,
+}
+
 /// The free task that can start first: the first of those whose last message comes from a node that will
-/// still be busy then, or the first of all others on the node that is free first.
+/// still be busy then, or the first of all others on a node of their own.
+///
+/// The paper gives the others to the node that is free first. Where nodes differ that is one reading of
+/// several; all are tried, and the shortest schedule is kept.
 pub(super) fn flb(instance: &Instance, insertion: bool) -> Schedule {
+    super::shortest([Others::Free, Others::Ends, Others::Turns].map(|which| once(instance, insertion, which)))
+}
+
+fn once(instance: &Instance, insertion: bool, which: Others) -> Schedule {
     let nodes = instance.nodes();
-    let link = MeanLink::between(instance);
+    let link = MeanLink::typical(instance);
     let levels = upward(instance, &mean_execs(instance), |bytes| link.seconds(bytes));
     let mut builder = Builder::new(instance, insertion);
     let mut waits = instance.indegrees();
@@ -33,6 +51,8 @@ pub(super) fn flb(instance: &Instance, insertion: bool) -> Schedule {
     }
     let entry = |time: f64, task: u32| Ranked { key: -time, place: turn[task as usize], task };
     others.extend(instance.entries().map(|task| entry(0.0, task)));
+    // When the last task of `others` ended on each node.
+    let mut turns = vec![0.0f64; nodes];
     let mut left = instance.len();
     while left > 0 {
         let available: Vec<f64> = builder.lanes.iter().map(|lane| lane.available()).collect();
@@ -46,9 +66,13 @@ pub(super) fn flb(instance: &Instance, insertion: bool) -> Schedule {
         });
         let there = there.reduce(|best, it| if it.0 < best.0 { it } else { best });
         let elsewhere = others.peek().map(|it| {
-            let free = |node: u32| (available[node as usize], instance.exec(it.task, node));
-            let node = instance.where_fits(it.task).reduce(|best, it| if free(it) < free(best) { it } else { best });
-            let node = node.expect("a task fits some node");
+            let key = |node: u32| match which {
+                Others::Free => (available[node as usize], instance.exec(it.task, node)),
+                Others::Ends => (builder.on(it.task, node).finish, 0.0),
+                Others::Turns => (turns[node as usize], instance.exec(it.task, node)),
+            };
+            let better = |best, it| if key(it) < key(best) { it } else { best };
+            let node = instance.where_fits(it.task).reduce(better).expect("a task fits some node");
             (builder.on(it.task, node).start, it.task, node)
         });
         let (task, node) = match (there, elsewhere) {
@@ -57,13 +81,14 @@ pub(super) fn flb(instance: &Instance, insertion: bool) -> Schedule {
             (None, Some(elsewhere)) => (elsewhere.1, elsewhere.2),
             (None, None) => break,
         };
+        let spot = builder.on(task, node);
+        builder.place(task, spot);
         if enabled[task as usize] {
             enabled[task as usize] = false;
         } else {
             others.pop();
+            turns[node as usize] = builder.lanes[node as usize].available();
         }
-        let spot = builder.on(task, node);
-        builder.place(task, spot);
         left -= 1;
         // What this node no longer keeps waiting may go anywhere.
         let busy = builder.lanes[node as usize].available();

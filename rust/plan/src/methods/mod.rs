@@ -86,6 +86,13 @@ methods! {
     Random "random" "Each task on a random node";
 }
 
+/// The schedule with the least makespan, the first of several.
+fn shortest(schedules: impl IntoIterator<Item = Schedule>) -> Schedule {
+    let made = schedules.into_iter().map(|it| (it.makespan(), it));
+    let best = made.reduce(|best, it| if it.0 < best.0 { it } else { best });
+    best.map(|it| it.1).unwrap_or_default()
+}
+
 impl Method {
     /// # Errors
     /// If no method has that name.
@@ -113,7 +120,7 @@ impl Method {
             Self::Dps => dps::dps(instance, appending),
             Self::Dls => dls::dls(instance, appending),
             Self::Gdl => dls::gdl(instance, appending),
-            Self::Etf => etf::etf(instance, appending),
+            Self::Etf => etf::etf(instance, appending, options.seed),
             Self::Fcp => fcp::fcp(instance, appending),
             Self::Flb => flb::flb(instance, appending),
             Self::Hbmct => hbmct::hbmct(instance, appending),

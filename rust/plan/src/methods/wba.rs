@@ -15,13 +15,7 @@ pub(super) fn wba(instance: &Instance, insertion: bool, seed: u64) -> Schedule {
     let cost = instance.len() as f64 * instance.len() as f64 * instance.nodes() as f64;
     let rounds = (2e8 / cost.max(1.0)).clamp(1.0, 20.0) as usize;
     let mut rng = Rng::new(seed);
-    let mut made = (0..rounds).map(|_| once(instance, insertion, &mut rng));
-    let first = made.next().expect("there is a round");
-    made.fold((first.makespan(), first), |best, it| {
-        let makespan = it.makespan();
-        if makespan < best.0 { (makespan, it) } else { best }
-    })
-    .1
+    super::shortest((0..rounds).map(|_| once(instance, insertion, &mut rng)))
 }
 
 fn once(instance: &Instance, insertion: bool, rng: &mut Rng) -> Schedule {
