@@ -123,7 +123,7 @@ mod _core {
     #[pymodule_export]
     use super::job::Job;
     #[pymodule_export]
-    use super::plan::{PlanInstance, plan_methods};
+    use super::plan::{PlanInstance, plan_by_load, plan_methods};
     #[pymodule_export]
     use super::processes::{Call, Finished, PoolWorker, Service, run_command};
     #[pymodule_export]

@@ -6,6 +6,7 @@ use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use ferroflow_plan as plan;
+use plan::least_loaded::{self, Flow, LoadError, LoadNode, LoadTask};
 use plan::{Budget, Instance, Method, Options};
 use pyo3::buffer::{Element, PyBuffer};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -15,12 +16,15 @@ use pyo3::types::PyBytes;
 /// How often Python is asked whether it was interrupted while a plan is made.
 const LISTEN: Duration = Duration::from_millis(50);
 
+/// What is wrong, of which kind, and the tasks of a cycle: `ferroflow.plan` makes a `PlanError` of it.
 fn refused(error: plan::Error) -> PyErr {
-    let kind = match &error {
-        plan::Error::Cycle(tasks) => return PyValueError::new_err((error.to_string(), tasks.clone())),
-        other => other.to_string(),
+    let (kind, cycle) = match &error {
+        plan::Error::Cycle(tasks) => ("cyclic-dependency", tasks.clone()),
+        plan::Error::FitsNowhere { .. } => ("insufficient-resources", Vec::new()),
+        plan::Error::NoNodes => ("no-nodes", Vec::new()),
+        _ => ("invalid", Vec::new()),
     };
-    PyValueError::new_err(kind)
+    PyValueError::new_err((error.to_string(), kind, cycle))
 }
 
 /// A column of a type, or one that converts to it without loss.
@@ -39,6 +43,9 @@ fn whole<T>(given: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<T>>
 where
     T: Copy + TryFrom<u32> + TryFrom<i32> + TryFrom<u64> + TryFrom<i64>,
 {
+    if given.len()? == 0 {
+        return Ok(Vec::new());
+    }
     if let Some(found) = converted(given, |it: u32| T::try_from(it).ok(), what)? {
         return Ok(found);
     }
@@ -55,7 +62,10 @@ where
 }
 
 fn real(given: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<f64>> {
-    if let Some(found) = converted(given, |it: f64| Some(it), what)? {
+    if given.len()? == 0 {
+        return Ok(Vec::new());
+    }
+    if let Some(found) = converted(given, Some::<f64>, what)? {
         return Ok(found);
     }
     if let Some(found) = converted(given, |it: f32| Some(f64::from(it)), what)? {
@@ -255,4 +265,55 @@ impl PlanInstance {
 #[pyfunction]
 pub(crate) fn plan_methods() -> Vec<(&'static str, &'static str)> {
     Method::ALL.iter().map(|it| (it.name(), it.title())).collect()
+}
+
+/// (id, milliseconds, needs, network priority, location, only there, depends on, (source, output, MB))
+type LoadTaskTuple =
+    (String, u64, [f64; 3], u8, Option<String>, bool, Vec<u32>, Vec<(u32, String, Option<f64>)>);
+
+/// (nodes, levels, priorities), (id, task, output, from, to, MB, priority), (critical, slack),
+/// (barrier, critical, peak)
+type LoadPlanned = (
+    (Vec<u32>, Vec<u32>, Vec<u32>),
+    Vec<(String, u32, String, u32, u32, f64, u8)>,
+    (Vec<u32>, Vec<f64>),
+    (u64, f64, [f64; 3]),
+);
+
+/// Places tasks by load; nodes are (id, location, capacity, load).
+#[pyfunction]
+pub(crate) fn plan_by_load(
+    py: Python<'_>,
+    tasks: Vec<LoadTaskTuple>,
+    nodes: Vec<(String, String, [f64; 3], [f64; 3])>,
+    bandwidth: f64,
+) -> PyResult<LoadPlanned> {
+    let nodes: Vec<LoadNode> = nodes
+        .into_iter()
+        .map(|(id, location, capacity, load)| LoadNode { id, location, capacity, load })
+        .collect();
+    let tasks: Vec<LoadTask> = tasks
+        .into_iter()
+        .map(|(id, duration_ms, need, network_priority, location, only_there, depends_on, inputs)| {
+            let inputs = inputs.into_iter().map(|(source, output, size_mb)| Flow { source, output, size_mb });
+            let inputs = inputs.collect();
+            LoadTask { id, duration_ms, need, network_priority, location, only_there, depends_on, inputs }
+        })
+        .collect();
+    let made = py.detach(|| least_loaded::plan(&tasks, &nodes, bandwidth)).map_err(|error| {
+        let kind = match &error {
+            LoadError::NoNodes => "no-nodes",
+            LoadError::Cyclic(_) => "cyclic-dependency",
+            LoadError::Insufficient(_) => "insufficient-resources",
+            LoadError::Unknown { .. } => "invalid",
+        };
+        PyValueError::new_err((error.to_string(), kind, Vec::<u32>::new()))
+    })?;
+    let moved = made.movements.into_iter();
+    Ok((
+        (made.nodes, made.levels, made.priorities),
+        moved.map(|it| (it.id, it.task, it.output, it.from, it.to, it.size_mb, it.priority)).collect(),
+        (made.critical, made.slack_ms),
+        (made.barrier_ms, made.critical_ms, made.peak),
+    ))
 }
