@@ -24,15 +24,22 @@ enum Others {
 /// still be busy then, or the first of all others on a node of their own.
 ///
 /// The paper gives the others to the node that is free first. Where nodes differ that is one reading of
-/// several; all are tried, and the shortest schedule is kept.
+/// several, and of tasks that could start at once it is the longest way to the end, or the first id, that
+/// goes first. All are tried, and the shortest schedule is kept.
 pub(super) fn flb(instance: &Instance, insertion: bool) -> Schedule {
-    super::shortest([Others::Free, Others::Ends, Others::Turns].map(|which| once(instance, insertion, which)))
-}
-
-fn once(instance: &Instance, insertion: bool, which: Others) -> Schedule {
-    let nodes = instance.nodes();
     let link = MeanLink::typical(instance);
     let levels = upward(instance, &mean_execs(instance), |bytes| link.seconds(bytes));
+    let mut by_level = instance.order().to_vec();
+    by_level.sort_by(|&a, &b| levels[b as usize].total_cmp(&levels[a as usize]));
+    let ways = [by_level.as_slice(), instance.order()].into_iter().flat_map(|order| {
+        [Others::Free, Others::Ends, Others::Turns].map(|which| (order, which))
+    });
+    super::shortest(ways.map(|(order, which)| once(instance, insertion, order, which)))
+}
+
+fn once(instance: &Instance, insertion: bool, order: &[u32], which: Others) -> Schedule {
+    let nodes = instance.nodes();
+    let link = MeanLink::typical(instance);
     let mut builder = Builder::new(instance, insertion);
     let mut waits = instance.indegrees();
     // By node: tasks that it enables, by when their data are there, and by when their last message comes.
@@ -40,13 +47,9 @@ fn once(instance: &Instance, insertion: bool, which: Others) -> Schedule {
     let mut by_message: Vec<BinaryHeap<Ranked>> = vec![BinaryHeap::new(); nodes];
     let mut others: BinaryHeap<Ranked> = BinaryHeap::new();
     let mut enabled = vec![false; instance.len()];
-    // Earlier is greater; of several at one time the longest way to the end goes first.
-    let mut places: Vec<u32> = (0..instance.len() as u32).collect();
-    places.sort_by(|&a, &b| {
-        levels[b as usize].total_cmp(&levels[a as usize]).then(instance.place(a).cmp(&instance.place(b)))
-    });
+    // Earlier is greater; of several at one time, the first of the order.
     let mut turn = vec![0u32; instance.len()];
-    for (at, &task) in places.iter().enumerate() {
+    for (at, &task) in order.iter().enumerate() {
         turn[task as usize] = at as u32;
     }
     let entry = |time: f64, task: u32| Ranked { key: -time, place: turn[task as usize], task };
