@@ -23,17 +23,19 @@ FLOORS: dict[str, set[str]] = {
         "ferroflow-journal",
         "ferroflow-launcher",
     },
+    "ferroflow-plan": {"ferroflow-define", "ferroflow-engine"},
     "ferroflow-bindings": {
         "ferroflow-define",
         "ferroflow-engine",
         "ferroflow-journal",
         "ferroflow-launcher",
         "ferroflow-live",
+        "ferroflow-plan",
     },
 }
 """What each crate may depend on, of ours."""
 
-PURE = {"ferroflow-define", "ferroflow-engine"}
+PURE = {"ferroflow-define", "ferroflow-engine", "ferroflow-plan"}
 
 IMPURE = {
     "async-std",

@@ -96,6 +96,34 @@ class Instance:
     placed: Iterable[Placed] = ()
     times: Numbers | Sequence[Numbers] | None = None
 
+    @classmethod
+    def of(cls, graph: Any, costs: Numbers | None = None, **columns: Any) -> Instance:
+        """Return the tasks of a graph as an instance.
+
+        Parameters
+        ----------
+        graph
+            Anything with a length, and `edges()` that returns where edges begin and end, such as
+            `ferroflow.Graph`.
+        costs
+            Work of each task; 1 s each if None.
+        columns
+            More columns; `bytes` in the order of `edges()`.
+
+        Examples
+        --------
+        >>> from ferroflow.plan import Instance
+        >>> class Pair:
+        ...     def __len__(self): return 2
+        ...     def edges(self): return [0], [1]
+        >>> Instance.of(Pair(), [1.0, 2.0]).targets
+        [1]
+        """
+        sources, targets = graph.edges()
+        names = columns.pop("names", None) or getattr(graph, "names", None) or ()
+        work = array("d", [1.0]) * len(graph) if costs is None else costs
+        return cls(work, sources, targets, names=names, **columns)
+
     def name(self, task: int) -> str:
         """Return what a task is called.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from ferroflow import _core
 from ferroflow.errors import PlanError
@@ -48,7 +48,8 @@ def plan(
     Parameters
     ----------
     graph
-        An `Instance`, or anything with its columns: `costs`, `sources`, `targets`, `bytes`.
+        An `Instance`; anything with its columns, `costs` (or `runtimes`), `sources`, `targets`, `bytes`; or
+        a graph as `Instance.of` takes it, with tasks of 1 s.
     platform
         Where they run.
     method
@@ -116,10 +117,11 @@ def plan(
 
 def _columns(graph: Any) -> Instance:
     """Return the columns of something that has them."""
-    names: tuple[Literal["costs", "sources", "targets"], ...] = ("costs", "sources", "targets")
-    missing = [name for name in names if not hasattr(graph, name)]
-    if missing:
-        raise PlanError(f"{type(graph).__name__} has no {', '.join(missing)}: give an Instance")
+    if callable(getattr(graph, "edges", None)):
+        return Instance.of(graph)
+    costs = getattr(graph, "costs", getattr(graph, "runtimes", None))
+    if costs is None or not hasattr(graph, "sources") or not hasattr(graph, "targets"):
+        raise PlanError(f"{type(graph).__name__} has no costs, sources and targets: give an Instance")
     optional = ("bytes", "names", "kinds", "cores", "memory", "times")
     more = {name: getattr(graph, name) for name in optional if getattr(graph, name, None) is not None}
-    return Instance(graph.costs, graph.sources, graph.targets, **more)
+    return Instance(costs, graph.sources, graph.targets, **more)

@@ -81,7 +81,11 @@ fn real(given: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<f64>> {
 }
 
 /// A column's bytes as native 64-bit floats or 32-bit numbers.
-fn bytes<'py, T: Copy, const N: usize>(py: Python<'py>, values: &[T], of: fn(T) -> [u8; N]) -> PyResult<Bound<'py, PyBytes>> {
+fn bytes<'py, T: Copy, const N: usize>(
+    py: Python<'py>,
+    values: &[T],
+    of: fn(T) -> [u8; N],
+) -> PyResult<Bound<'py, PyBytes>> {
     PyBytes::new_with(py, values.len() * N, |target| {
         for (target, &value) in target.chunks_exact_mut(N).zip(values) {
             target.copy_from_slice(&of(value));
@@ -131,10 +135,11 @@ impl PlanInstance {
         labels: BTreeMap<u32, BTreeMap<String, String>>,
         inputs: Vec<(u32, f64, Vec<u32>)>,
     ) -> PyResult<Self> {
-        let nodes = nodes.into_iter().map(|(name, cores, speed, speeds, memory, devices, labels, location)| {
-            let memory = memory.unwrap_or(u64::MAX);
-            plan::Node { name, cores, speed, speeds, memory, devices, labels, location }
-        });
+        let nodes =
+            nodes.into_iter().map(|(name, cores, speed, speeds, memory, devices, labels, location)| {
+                let memory = memory.unwrap_or(u64::MAX);
+                plan::Node { name, cores, speed, speeds, memory, devices, labels, location }
+            });
         let network = match (latency.extract::<f64>(), bandwidth.extract::<f64>()) {
             (Ok(latency), Ok(bandwidth)) => plan::Network::Uniform { latency, bandwidth },
             _ => plan::Network::Matrix {
@@ -160,7 +165,10 @@ impl PlanInstance {
                 .map(|(name, column)| Ok((name.clone(), whole::<u64>(column, name)?)))
                 .collect::<PyResult<_>>()?,
             labels,
-            inputs: inputs.into_iter().map(|(task, bytes, nodes)| plan::Input { task, bytes, nodes }).collect(),
+            inputs: inputs
+                .into_iter()
+                .map(|(task, bytes, nodes)| plan::Input { task, bytes, nodes })
+                .collect(),
             matrix: column("times").map(|it| real(it, "times")).transpose()?,
         };
         let instance = py.detach(|| Instance::new(work, platform)).map_err(refused)?;
@@ -193,12 +201,15 @@ impl PlanInstance {
             let (done, hears) = mpsc::channel();
             // Only so that the thread may let go of the interpreter while it listens.
             let hears = Mutex::new(hears);
-            let listen = |wait| hears.lock().map_or(Err(mpsc::RecvTimeoutError::Disconnected), |it| it.recv_timeout(wait));
+            let listen = |wait| {
+                hears.lock().map_or(Err(mpsc::RecvTimeoutError::Disconnected), |it| it.recv_timeout(wait))
+            };
             let mut end = end;
             let (instance, budget) = (&self.instance, &budget);
             scope.spawn(move || done.send(plan::plan(instance, method, options, *budget)));
             loop {
-                let wait = end.map_or(LISTEN, |end| LISTEN.min(end.saturating_duration_since(Instant::now())));
+                let wait =
+                    end.map_or(LISTEN, |end| LISTEN.min(end.saturating_duration_since(Instant::now())));
                 match py.detach(|| listen(wait)) {
                     Ok(made) => return made.map_err(refused),
                     Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -240,7 +251,11 @@ impl PlanInstance {
             finishes: real(finishes, "finishes")?,
         };
         let count = self.instance.len();
-        for (what, found) in [("nodes", &schedule.nodes.len()), ("starts", &schedule.starts.len()), ("finishes", &schedule.finishes.len())] {
+        for (what, found) in [
+            ("nodes", &schedule.nodes.len()),
+            ("starts", &schedule.starts.len()),
+            ("finishes", &schedule.finishes.len()),
+        ] {
             if *found != count {
                 return Err(PyValueError::new_err(format!("there are {found} {what} and {count} tasks")));
             }

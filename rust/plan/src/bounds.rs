@@ -44,8 +44,11 @@ pub(crate) struct Tables {
 impl Tables {
     pub(crate) fn new(instance: &Instance) -> Self {
         let backwards: Vec<u32> = instance.order().iter().rev().copied().collect();
-        let heads = ways(instance, &instance.before, instance.order(), |from, to, bytes| instance.transfer(from, to, bytes));
-        let tails = ways(instance, &instance.after, &backwards, |from, to, bytes| instance.transfer(to, from, bytes));
+        let heads = ways(instance, &instance.before, instance.order(), |from, to, bytes| {
+            instance.transfer(from, to, bytes)
+        });
+        let tails =
+            ways(instance, &instance.after, &backwards, |from, to, bytes| instance.transfer(to, from, bytes));
         let mut heads = heads;
         if instance.has_inputs() {
             // Inputs only put off starts, and what follows was computed without: still a bound.
@@ -61,7 +64,12 @@ impl Tables {
 }
 
 /// The least that lies between the beginning and a task, in the direction of `side`.
-fn ways(instance: &Instance, side: &Side, order: &[u32], transfer: impl Fn(u32, u32, f64) -> f64) -> Vec<f64> {
+fn ways(
+    instance: &Instance,
+    side: &Side,
+    order: &[u32],
+    transfer: impl Fn(u32, u32, f64) -> f64,
+) -> Vec<f64> {
     let nodes = instance.nodes();
     let mut found = vec![0.0f64; instance.len() * nodes];
     // With the task's own time: its end, seen from the beginning.
@@ -113,7 +121,6 @@ fn ways(instance: &Instance, side: &Side, order: &[u32], transfer: impl Fn(u32, 
     found
 }
 
-
 /// When a task could start on a node, given for each predecessor when its data arrive from elsewhere, when
 /// it ends on the node itself, when it starts there, and how long it keeps the node busy.
 ///
@@ -161,7 +168,8 @@ pub fn bounds(instance: &Instance) -> Bounds {
     for task in 0..count {
         let row = task * nodes..(task + 1) * nodes;
         let times = (0..nodes as u32).map(|node| instance.exec(task as u32, node));
-        let through = heads[row.clone()].iter().zip(&tails[row.clone()]).zip(times).map(|((a, b), exec)| a + exec + b);
+        let through =
+            heads[row.clone()].iter().zip(&tails[row.clone()]).zip(times).map(|((a, b), exec)| a + exec + b);
         made.messages = made.messages.max(through.fold(f64::INFINITY, f64::min));
         let fitting = || row.clone().zip(0u32..).filter(|it| instance.fits(task as u32, it.1)).map(|it| it.0);
         early[task] = fitting().map(|at| heads[at]).fold(f64::INFINITY, f64::min);
@@ -177,8 +185,8 @@ fn loads(instance: &Instance, least: &[f64]) -> Vec<f64> {
     let all = || 0..instance.len() as u32;
     let weigh = |node: u32| {
         let fitting = all().filter(|&task| instance.fits(task, node));
-        let (least, own) =
-            fitting.fold((0.0, 0.0), |it, task| (it.0 + least[task as usize], it.1 + instance.exec(task, node)));
+        let (least, own) = fitting
+            .fold((0.0, 0.0), |it, task| (it.0 + least[task as usize], it.1 + instance.exec(task, node)));
         if own > 0.0 { least / own } else { 1.0 }
     };
     let nodes = 0..instance.nodes() as u32;

@@ -164,7 +164,8 @@ impl Ord for Ranked {
 
 impl<'a> Ready<'a> {
     pub(crate) fn new(instance: &'a Instance, mut key: impl FnMut(u32) -> f64) -> Self {
-        let mut made = Self { instance, waits: instance.indegrees(), heap: std::collections::BinaryHeap::new() };
+        let mut made =
+            Self { instance, waits: instance.indegrees(), heap: std::collections::BinaryHeap::new() };
         for task in instance.entries() {
             made.push(task, key(task));
         }

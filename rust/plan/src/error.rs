@@ -29,7 +29,9 @@ pub enum Error {
     Latency { from: usize, to: usize, latency: f64 },
     #[error("task {task} demands {why}, and no node has it: add a node or ask for less")]
     FitsNowhere { task: u32, why: String },
-    #[error("an exact plan is for at most {most} tasks on at most {most_nodes} nodes; there are {tasks} on {nodes}")]
+    #[error(
+        "an exact plan is for at most {most} tasks on at most {most_nodes} nodes; there are {tasks} on {nodes}"
+    )]
     TooLarge { tasks: usize, nodes: usize, most: usize, most_nodes: usize },
     #[error("there is no method {0:?}; one of: {1}")]
     UnknownMethod(String, String),

@@ -1,7 +1,7 @@
 //! What is to be planned: tasks, what they wait for and demand, and where they could run.
 
-use crate::platform::{Network, Platform};
 use crate::Error;
+use crate::platform::{Network, Platform};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -80,7 +80,9 @@ impl Side {
 #[derive(Clone, Debug)]
 enum Exec {
     /// Cost over the speed of the kind on the node: a row of speeds a kind.
-    Speed { speeds: Vec<f64> },
+    Speed {
+        speeds: Vec<f64>,
+    },
     Matrix(Vec<f64>),
 }
 
@@ -120,7 +122,8 @@ impl Instance {
         check_columns(&work, nodes)?;
         let edges = edges(&work)?;
         let after = Side::new(count, &edges);
-        let mut back: Vec<(u32, u32, f64)> = edges.iter().map(|&(from, to, bytes)| (to, from, bytes)).collect();
+        let mut back: Vec<(u32, u32, f64)> =
+            edges.iter().map(|&(from, to, bytes)| (to, from, bytes)).collect();
         back.sort_unstable_by_key(|it| (it.0, it.1));
         let before = Side::new(count, &back);
         let order = order(count, &edges, &before, &after)?;
@@ -185,18 +188,22 @@ impl Instance {
     fn bar(&mut self, labels: &BTreeMap<u32, BTreeMap<String, String>>) -> Result<(), Error> {
         let nodes = self.nodes();
         let width = self.resources.len();
-        let mut barred = vec![false; if self.demands.is_empty() && labels.is_empty() { 0 } else { self.len() * nodes }];
+        let mut barred =
+            vec![false; if self.demands.is_empty() && labels.is_empty() { 0 } else { self.len() * nodes }];
         for (row, task) in barred.chunks_mut(nodes).zip(0u32..) {
             let wanted = labels.get(&task);
             for (node, barred) in row.iter_mut().enumerate() {
                 let has = &self.capacities[node * width..(node + 1) * width];
                 let lacks = self.demand(task).iter().zip(has).any(|(wanted, has)| wanted > has);
                 let known = &self.platform.nodes()[node].labels;
-                *barred = lacks || wanted.is_some_and(|it| it.iter().any(|(key, value)| known.get(key) != Some(value)));
+                *barred = lacks
+                    || wanted.is_some_and(|it| it.iter().any(|(key, value)| known.get(key) != Some(value)));
             }
             if row.iter().all(|&it| it) {
-                let amounts = self.demand(task).iter().zip(&self.resources).filter(|(amount, _)| **amount > 0);
-                let mut words: Vec<String> = amounts.map(|(amount, name)| format!("{name}={amount}")).collect();
+                let amounts =
+                    self.demand(task).iter().zip(&self.resources).filter(|(amount, _)| **amount > 0);
+                let mut words: Vec<String> =
+                    amounts.map(|(amount, name)| format!("{name}={amount}")).collect();
                 words.extend(wanted.into_iter().flatten().map(|(key, value)| format!("label {key}={value}")));
                 return Err(Error::FitsNowhere { task, why: words.join(", ") });
             }
@@ -264,7 +271,6 @@ impl Instance {
     pub fn fits(&self, task: u32, node: u32) -> bool {
         self.barred.is_empty() || !self.barred[task as usize * self.nodes() + node as usize]
     }
-
 
     /// Seconds that a task takes on a node; infinite where it may not run.
     pub fn exec(&self, task: u32, node: u32) -> f64 {
@@ -341,13 +347,14 @@ impl Instance {
         let Network::Matrix { latency, bandwidth } = self.platform.network() else { return self.mean_link() };
         let nodes = self.nodes();
         let pairs = (0..nodes * nodes).filter(|at| at / nodes != at % nodes);
-        let (latencies, bandwidths): (Vec<f64>, Vec<f64>) = pairs.map(|at| (latency[at], bandwidth[at])).unzip();
+        let (latencies, bandwidths): (Vec<f64>, Vec<f64>) =
+            pairs.map(|at| (latency[at], bandwidth[at])).unzip();
         if nodes == 1 { (0.0, 0.0) } else { (mean(&latencies), 1.0 / mean(&bandwidths)) }
     }
 
     /// Whether all links are alike.
     pub(crate) fn is_uniform(&self) -> bool {
-        self.nodes() == 1 || matches!(self.platform.network(), Network::Uniform { .. })
+        matches!(self.platform.network(), Network::Uniform { .. })
     }
 
     /// What is divided among the tasks on a node: cores, memory, then devices.
@@ -464,7 +471,11 @@ fn check_columns(work: &Work, nodes: usize) -> Result<(), Error> {
         return Err(Error::Number { what: "the number of cores of task", at, value: 0.0 });
     }
     if let Some(at) = work.kinds.iter().position(|&it| it as usize >= work.kind_names.len()) {
-        return Err(Error::Length { what: "list of kinds", found: work.kind_names.len(), wanted: work.kinds[at] as usize + 1 });
+        return Err(Error::Length {
+            what: "list of kinds",
+            found: work.kind_names.len(),
+            wanted: work.kinds[at] as usize + 1,
+        });
     }
     for (number, input) in work.inputs.iter().enumerate() {
         if !(input.bytes.is_finite() && input.bytes >= 0.0) {
@@ -490,7 +501,8 @@ fn check_columns(work: &Work, nodes: usize) -> Result<(), Error> {
 fn edges(work: &Work) -> Result<Vec<(u32, u32, f64)>, Error> {
     let count = work.costs.len();
     let mut edges = Vec::with_capacity(work.sources.len());
-    for (edge, ((&from, &to), &bytes)) in work.sources.iter().zip(&work.targets).zip(&work.bytes).enumerate() {
+    for (edge, ((&from, &to), &bytes)) in work.sources.iter().zip(&work.targets).zip(&work.bytes).enumerate()
+    {
         if let Some(&task) = [from, to].iter().find(|&&task| task as usize >= count) {
             return Err(Error::Dangling { edge, task: task.into(), tasks: count });
         }
@@ -536,4 +548,3 @@ fn order(count: usize, edges: &[(u32, u32, f64)], before: &Side, after: &Side) -
     let cycle = ferroflow_define::graph::Csr::new(count, &mut pairs).order().err().unwrap_or_default();
     Err(Error::Cycle(cycle))
 }
-

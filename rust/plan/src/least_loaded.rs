@@ -215,7 +215,10 @@ impl LoadPlan {
                 let size_mb = flow.size_mb.unwrap_or(SIZE_MB);
                 let at = *found.entry(key).or_insert_with(|| {
                     self.movements.push(Movement {
-                        id: format!("{}.{}@{}", tasks[flow.source as usize].id, flow.output, nodes[to as usize].id),
+                        id: format!(
+                            "{}.{}@{}",
+                            tasks[flow.source as usize].id, flow.output, nodes[to as usize].id
+                        ),
                         task: flow.source,
                         output: flow.output.clone(),
                         from,
@@ -244,7 +247,9 @@ impl LoadPlan {
         let duration = |task: u32| tasks[task as usize].duration_ms as f64;
         let mut starts = vec![0.0f64; count];
         for &task in order {
-            let ready = before[task as usize].iter().map(|&it| starts[it as usize] + duration(it) + message(it, task));
+            let ready = before[task as usize]
+                .iter()
+                .map(|&it| starts[it as usize] + duration(it) + message(it, task));
             starts[task as usize] = ready.fold(0.0, f64::max);
         }
         let end = |task: u32| starts[task as usize] + duration(task);
@@ -263,7 +268,9 @@ impl LoadPlan {
         while let Some(task) = at {
             path.push(task);
             let waited = before[task as usize].iter().copied();
-            let waited = waited.filter(|&it| starts[it as usize] + duration(it) + message(it, task) >= starts[task as usize]);
+            let waited = waited.filter(|&it| {
+                starts[it as usize] + duration(it) + message(it, task) >= starts[task as usize]
+            });
             at = waited.min();
         }
         path.reverse();
@@ -346,18 +353,23 @@ mod tests {
     #[test]
     fn scores_are_means_over_what_a_node_has() {
         let scores = |need: &Amounts| {
-            fixture().iter().map(|node| format!("{:.4}", score(node, &[0.0; 3], need, false))).collect::<Vec<_>>()
+            fixture()
+                .iter()
+                .map(|node| format!("{:.4}", score(node, &[0.0; 3], need, false)))
+                .collect::<Vec<_>>()
         };
         assert_eq!(scores(&DEFAULT), ["0.2469", "0.4401", "0.2938"]);
         assert_eq!(scores(&HEAVY), ["0.3875", "0.5104", "0.5751"]);
-        let nothing = LoadNode { id: String::new(), location: String::new(), capacity: [0.0; 3], load: [0.0; 3] };
+        let nothing =
+            LoadNode { id: String::new(), location: String::new(), capacity: [0.0; 3], load: [0.0; 3] };
         assert_eq!(score(&nothing, &[0.0; 3], &DEFAULT, false), 1.0);
     }
 
     /// Req: P7.145, P7.146
     #[test]
     fn tasks_of_a_level_see_what_the_others_take() {
-        let heavy = |count: usize| (0..count).map(|at| task(&format!("t{at}"), 8000, HEAVY, &[])).collect::<Vec<_>>();
+        let heavy =
+            |count: usize| (0..count).map(|at| task(&format!("t{at}"), 8000, HEAVY, &[])).collect::<Vec<_>>();
         assert_eq!(placed(&heavy(3)).nodes, [0, 1, 1]);
         let refused = plan(&heavy(4), &fixture(), f64::INFINITY);
         assert_eq!(refused, Err(LoadError::Insufficient("t3".into())));
@@ -389,7 +401,8 @@ mod tests {
     /// Req: P7.156, P7.157, P7.149
     #[test]
     fn time_and_resources_level_by_level() {
-        let tasks = [task("a", 1000, DEFAULT, &[]), task("b", 3000, HEAVY, &[]), task("c", 500, DEFAULT, &[0])];
+        let tasks =
+            [task("a", 1000, DEFAULT, &[]), task("b", 3000, HEAVY, &[]), task("c", 500, DEFAULT, &[0])];
         let made = placed(&tasks);
         assert_eq!(made.barrier_ms, 3500);
         assert_eq!(made.critical_ms, 3000.0);
@@ -417,7 +430,8 @@ mod tests {
     #[test]
     fn an_output_moves_to_a_node_once() {
         let flow = |size_mb| Flow { source: 0, output: "rows".into(), size_mb };
-        let mut tasks = vec![task("load", 10, DEFAULT, &[]), task("x", 10, HEAVY, &[]), task("y", 10, HEAVY, &[])];
+        let mut tasks =
+            vec![task("load", 10, DEFAULT, &[]), task("x", 10, HEAVY, &[]), task("y", 10, HEAVY, &[])];
         for (task, size) in tasks[1..].iter_mut().zip([None, Some(25.0)]) {
             task.inputs = vec![flow(size)];
             task.location = Some("region-2".into());
@@ -427,7 +441,10 @@ mod tests {
         let made = plan(&tasks, &fixture(), 5.0).unwrap();
         assert_eq!(made.nodes, [0, 1, 1]);
         let [only] = &made.movements[..] else { panic!("{:?}", made.movements) };
-        assert_eq!((only.id.as_str(), only.from, only.to, only.size_mb, only.priority), ("load.rows@node-2", 0, 1, 25.0, 2));
+        assert_eq!(
+            (only.id.as_str(), only.from, only.to, only.size_mb, only.priority),
+            ("load.rows@node-2", 0, 1, 25.0, 2)
+        );
         // 25 MB at 5 MB/s are on the critical path.
         assert_eq!(made.critical_ms, 5020.0);
     }
@@ -440,7 +457,10 @@ mod tests {
         let names = ["a", "b", "a"].map(String::from).to_vec();
         assert_eq!(plan(&round, &fixture(), 1.0), Err(LoadError::Cyclic(names)));
         let lost = [task("a", 1, DEFAULT, &[7])];
-        assert_eq!(plan(&lost, &fixture(), 1.0), Err(LoadError::Unknown { task: "a".into(), before: 7, tasks: 1 }));
+        assert_eq!(
+            plan(&lost, &fixture(), 1.0),
+            Err(LoadError::Unknown { task: "a".into(), before: 7, tasks: 1 })
+        );
         assert_eq!(plan(&[], &fixture(), 1.0).unwrap(), LoadPlan::default());
     }
 }

@@ -91,7 +91,9 @@ impl Platform {
         match &network {
             Network::Uniform { latency, bandwidth } => check(0, count.min(2) - 1, *latency, *bandwidth)?,
             Network::Matrix { latency, bandwidth } => {
-                for (what, found) in [("latency matrix", latency.len()), ("bandwidth matrix", bandwidth.len())] {
+                for (what, found) in
+                    [("latency matrix", latency.len()), ("bandwidth matrix", bandwidth.len())]
+                {
                     if found != count * count {
                         return Err(Error::Length { what, found, wanted: count * count });
                     }

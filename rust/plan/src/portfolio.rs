@@ -1,11 +1,11 @@
 //! `plan`: one method, or all of them and then a search, until the budget is used or a bound is reached.
 
+use crate::Error;
 use crate::bounds::{Bounds, bounds};
 use crate::instance::Instance;
 use crate::methods::{Method, Options};
 use crate::schedule::Schedule;
 use crate::search::Chain;
-use crate::Error;
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -46,17 +46,22 @@ const CHAINS: usize = 4;
 const ORDER: &[&[Method]] = &[
     &[Method::Heft, Method::Cpop, Method::Peft, Method::FastestNode],
     &[Method::Mct, Method::Met, Method::Olb, Method::Fcp],
-    &[Method::Flb, Method::Dps, Method::Msbc, Method::Etf],
-    &[Method::MinMin, Method::MaxMin, Method::Sufferage, Method::Bil],
-    &[Method::Dls, Method::Gdl, Method::Hbmct, Method::Lookahead],
-    &[Method::Wba, Method::LeastLoaded],
+    &[Method::Flb, Method::Dps, Method::Msbc, Method::Hbmct],
+    &[Method::Lookahead, Method::MaxMin, Method::MinMin, Method::Sufferage],
+    &[Method::Bil, Method::Dls, Method::Gdl, Method::LeastLoaded],
+    &[Method::Etf, Method::Wba],
 ];
 
 /// Plans with one method, or with the portfolio if there is none.
 ///
 /// # Errors
 /// If the method is not for such an instance.
-pub fn plan(instance: &Instance, method: Option<Method>, options: Options, budget: Budget<'_>) -> Result<Plan, Error> {
+pub fn plan(
+    instance: &Instance,
+    method: Option<Method>,
+    options: Options,
+    budget: Budget<'_>,
+) -> Result<Plan, Error> {
     let bounds = bounds(instance);
     if let Some(method) = method {
         let schedule = method.run(instance, options)?;
@@ -72,7 +77,9 @@ fn portfolio(instance: &Instance, options: Options, budget: Budget<'_>, bounds: 
     let mut evaluations = 0;
     for group in ORDER {
         let enough = found.first().is_some_and(|it| it.0 <= least);
-        if enough || evaluations > 0 && (budget.stop.load(Ordering::Relaxed) || evaluations >= budget.evaluations) {
+        if enough
+            || evaluations > 0 && (budget.stop.load(Ordering::Relaxed) || evaluations >= budget.evaluations)
+        {
             break;
         }
         let left = budget.evaluations.saturating_sub(evaluations).max(1);
@@ -111,7 +118,8 @@ fn portfolio(instance: &Instance, options: Options, budget: Budget<'_>, bounds: 
     {
         let left = budget.evaluations - plan.evaluations;
         let each = round.min(left.div_ceil(CHAINS));
-        let shares: Vec<usize> = (0..CHAINS).map(|number| each.min(left.saturating_sub(number * each))).collect();
+        let shares: Vec<usize> =
+            (0..CHAINS).map(|number| each.min(left.saturating_sub(number * each))).collect();
         plan.evaluations += shares.iter().sum::<usize>();
         chains.par_iter_mut().zip(shares).for_each(|(chain, share)| {
             chain.run(share, least);
@@ -143,8 +151,9 @@ fn portfolio(instance: &Instance, options: Options, budget: Budget<'_>, bounds: 
 fn is_worth_it(method: Method, instance: &Instance) -> bool {
     let (tasks, nodes, edges) = (instance.len() as f64, instance.nodes() as f64, instance.edges() as f64);
     let cost = match method {
-        Method::MinMin | Method::MaxMin | Method::Sufferage | Method::Etf => tasks * tasks + tasks * nodes,
-        Method::Bil | Method::Dls | Method::Gdl | Method::Wba | Method::Hbmct => tasks * tasks * nodes,
+        Method::MinMin | Method::MaxMin | Method::Sufferage => tasks * tasks,
+        Method::Bil | Method::Dls | Method::Gdl | Method::Wba | Method::Etf => tasks * tasks * nodes,
+        Method::Hbmct => tasks * tasks,
         Method::Lookahead => (tasks + edges) * nodes * nodes,
         _ => 0.0,
     };

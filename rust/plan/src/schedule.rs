@@ -171,11 +171,24 @@ impl Schedule {
                     *used += wanted;
                 }
                 if instance.is_single(node) && !running.is_empty() {
-                    found.extend(running.iter().map(|&first| Violation::Overlap { first, second: task, node }));
+                    found.extend(running.iter().map(|&first| Violation::Overlap {
+                        first,
+                        second: task,
+                        node,
+                    }));
                 } else {
-                    let over = used.iter().zip(capacity).zip(instance.resources()).filter(|((used, has), _)| used > has);
-                    found.extend(over.map(|((&used, &has), resource)| {
-                        Violation::Capacity { node, resource: resource.clone(), time, used, has, task }
+                    let over = used
+                        .iter()
+                        .zip(capacity)
+                        .zip(instance.resources())
+                        .filter(|((used, has), _)| used > has);
+                    found.extend(over.map(|((&used, &has), resource)| Violation::Capacity {
+                        node,
+                        resource: resource.clone(),
+                        time,
+                        used,
+                        has,
+                        task,
                     }));
                 }
                 running.push(task);

@@ -118,7 +118,8 @@ impl<'a> Chain<'a> {
         } else {
             self.lay_out();
         }
-        let limit = self.now.makespan.max(self.best.makespan * (1.0 + self.heat * self.rng.fraction().powi(4)));
+        let limit =
+            self.now.makespan.max(self.best.makespan * (1.0 + self.heat * self.rng.fraction().powi(4)));
         self.since_best += 1;
         if self.next.makespan <= limit {
             std::mem::swap(&mut self.now, &mut self.next);
@@ -155,13 +156,16 @@ impl<'a> Chain<'a> {
             let start = now.starts[task as usize];
             let slack = 1e-9 * now.makespan;
             let waits = self.instance.received(task).find(|&(before, bytes)| {
-                let sending = self.instance.transfer(now.nodes[before as usize], now.nodes[task as usize], bytes);
+                let sending =
+                    self.instance.transfer(now.nodes[before as usize], now.nodes[task as usize], bytes);
                 now.finishes[before as usize] + sending >= start - slack
             });
             let blocked = Some(blocker[task as usize])
                 .filter(|&it| it != u32::MAX && now.finishes[it as usize] >= start - slack && start > slack);
             at = match (waits, blocked) {
-                (Some((before, _)), Some(blocked)) => Some(if self.rng.below(2) == 0 { before } else { blocked }),
+                (Some((before, _)), Some(blocked)) => {
+                    Some(if self.rng.below(2) == 0 { before } else { blocked })
+                }
                 (Some((before, _)), None) => Some(before),
                 (None, blocked) => blocked,
             };
@@ -239,7 +243,11 @@ impl<'a> Chain<'a> {
         let Some(at) = list.iter().position(|&it| it == task) else { return };
         let (before, after) = (self.instance.predecessors(task), self.instance.successors(task));
         let near = |it: &u32, those: &[u32]| those.binary_search(it).is_ok();
-        let low = if before.is_empty() { 0 } else { list[..at].iter().rposition(|it| near(it, before)).map_or(0, |it| it + 1) };
+        let low = if before.is_empty() {
+            0
+        } else {
+            list[..at].iter().rposition(|it| near(it, before)).map_or(0, |it| it + 1)
+        };
         let high = if after.is_empty() {
             list.len() - 1
         } else {
@@ -335,6 +343,7 @@ impl<'a> Chain<'a> {
             builder.place(task, spot);
         }
         self.next.makespan = builder.makespan;
-        (self.next.nodes, self.next.starts, self.next.finishes) = (builder.nodes, builder.starts, builder.finishes);
+        (self.next.nodes, self.next.starts, self.next.finishes) =
+            (builder.nodes, builder.starts, builder.finishes);
     }
 }

@@ -10,7 +10,8 @@ pub(super) fn fastest_node(instance: &Instance, insertion: bool) -> Schedule {
     let all = 0..instance.len() as u32;
     let total = |node: u32| {
         let fitting = all.clone().filter(|&task| instance.fits(task, node));
-        let (count, seconds) = fitting.fold((0u32, 0.0), |it, task| (it.0 + 1, it.1 + instance.exec(task, node)));
+        let (count, seconds) =
+            fitting.fold((0u32, 0.0), |it, task| (it.0 + 1, it.1 + instance.exec(task, node)));
         (std::cmp::Reverse(count), seconds)
     };
     let totals: Vec<_> = (0..instance.nodes() as u32).map(total).collect();

@@ -37,7 +37,8 @@ impl<'a> Levels<'a> {
         });
         let Some((next, bytes)) = most else { return 0.0 };
         let ends = self.instance.where_fits(next);
-        let ends = ends.map(|other| self.instance.transfer(node, other, bytes) + self.instance.exec(next, other));
+        let ends =
+            ends.map(|other| self.instance.transfer(node, other, bytes) + self.instance.exec(next, other));
         self.medians[next as usize] - ends.fold(f64::INFINITY, f64::min)
     }
 }

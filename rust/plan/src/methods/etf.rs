@@ -8,7 +8,7 @@ use crate::rng::Rng;
 use crate::schedule::Schedule;
 
 /// More schedules than this are not tried.
-const TRIES: usize = 10;
+const TRIES: u32 = 10;
 
 /// The pair of a free task and a node with the earliest start.
 ///
@@ -21,8 +21,8 @@ pub(super) fn etf(instance: &Instance, insertion: bool, seed: u64) -> Schedule {
     let by_level = once(instance, insertion, |task, _| -levels[task as usize]);
     let by_end = once(instance, insertion, |_, spot| spot.finish);
     let mut rng = Rng::new(seed);
-    let cost = (instance.len() * instance.len()) as f64;
-    let drawn = (1..TRIES - 1).take_while(|&tries| cost * tries as f64 <= 2e7).map(|_| {
+    let cost = instance.len() as f64 * instance.len() as f64 * instance.nodes() as f64;
+    let drawn = (1..TRIES - 1).take_while(|&tries| cost * f64::from(tries) <= 5e7).map(|_| {
         let lots: Vec<f64> = (0..instance.len()).map(|_| rng.fraction()).collect();
         once(instance, insertion, |task, _| lots[task as usize])
     });

@@ -2,11 +2,11 @@
 //! Doig, "An automatic method of solving discrete programming problems", Econometrica 28(3), 1960.
 
 use super::heft::heft;
+use crate::Error;
 use crate::bounds::{Tables, bounds};
 use crate::builder::Builder;
 use crate::instance::Instance;
 use crate::schedule::Schedule;
-use crate::Error;
 
 const TASKS: usize = 12;
 const NODES: usize = 8;

@@ -31,9 +31,9 @@ pub(super) fn flb(instance: &Instance, insertion: bool) -> Schedule {
     let levels = upward(instance, &mean_execs(instance), |bytes| link.seconds(bytes));
     let mut by_level = instance.order().to_vec();
     by_level.sort_by(|&a, &b| levels[b as usize].total_cmp(&levels[a as usize]));
-    let ways = [by_level.as_slice(), instance.order()].into_iter().flat_map(|order| {
-        [Others::Free, Others::Ends, Others::Turns].map(|which| (order, which))
-    });
+    let ways = [by_level.as_slice(), instance.order()]
+        .into_iter()
+        .flat_map(|order| [Others::Free, Others::Ends, Others::Turns].map(|which| (order, which)));
     super::shortest(ways.map(|(order, which)| once(instance, insertion, order, which)))
 }
 

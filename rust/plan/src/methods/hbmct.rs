@@ -62,7 +62,8 @@ impl<'a, 'b> Group<'a, 'b> {
         let mut arrivals = Vec::new();
         for &task in tasks {
             builder.arrivals(task, &mut arrivals);
-            let start = |(node, &ready): (usize, &f64)| builder.spot(task, node as u32, ready, f64::INFINITY).start;
+            let start =
+                |(node, &ready): (usize, &f64)| builder.spot(task, node as u32, ready, f64::INFINITY).start;
             made.starts.extend(arrivals.iter().enumerate().map(start));
         }
         for (at, &task) in tasks.iter().enumerate() {
@@ -117,7 +118,8 @@ impl<'a, 'b> Group<'a, 'b> {
         let nodes = self.lists.len();
         let average = |it: &Self, at: usize| (0..nodes).map(|node| it.start(at, node)).sum::<f64>();
         loop {
-            let last = (1..nodes).fold(0, |last, node| if self.ends[node] > self.ends[last] { node } else { last });
+            let last =
+                (1..nodes).fold(0, |last, node| if self.ends[node] > self.ends[last] { node } else { last });
             let mut candidates = self.lists[last].clone();
             candidates.sort_by(|&a, &b| average(&self, a).total_cmp(&average(&self, b)).then(a.cmp(&b)));
             let moved = candidates.into_iter().find_map(|at| {

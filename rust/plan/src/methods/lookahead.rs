@@ -19,7 +19,10 @@ pub(super) fn lookahead(instance: &Instance, insertion: bool) -> Schedule {
             let lane = builder.lanes[node as usize].clone();
             let makespan = builder.makespan;
             builder.place(task, spot);
-            let ends = instance.successors(task).iter().map(|&next| builder.earliest_finish(next, &mut later).finish);
+            let ends = instance
+                .successors(task)
+                .iter()
+                .map(|&next| builder.earliest_finish(next, &mut later).finish);
             let last = ends.fold(spot.finish, f64::max);
             builder.lanes[node as usize] = lane;
             builder.nodes[task as usize] = Schedule::NOWHERE;

@@ -15,9 +15,9 @@ pub(super) fn msbc(instance: &Instance, insertion: bool) -> Schedule {
     for &task in instance.order() {
         let at = task as usize;
         let ready = |node: u32| {
-            let data = instance
-                .received(task)
-                .map(|(before, bytes)| ends[before as usize] + instance.transfer(favourite[before as usize], node, bytes));
+            let data = instance.received(task).map(|(before, bytes)| {
+                ends[before as usize] + instance.transfer(favourite[before as usize], node, bytes)
+            });
             data.fold(0.0, f64::max)
         };
         let best = instance
@@ -27,7 +27,9 @@ pub(super) fn msbc(instance: &Instance, insertion: bool) -> Schedule {
         (ends[at], favourite[at]) = best.expect("a task fits some node");
         let data = instance.received(task).map(|(before, bytes)| {
             let from = favourite[before as usize];
-            starts[before as usize] + instance.exec(before, from) + instance.transfer(from, favourite[at], bytes)
+            starts[before as usize]
+                + instance.exec(before, from)
+                + instance.transfer(from, favourite[at], bytes)
         });
         starts[at] = data.fold(0.0, f64::max);
     }

@@ -32,11 +32,7 @@ pub(super) fn olb(instance: &Instance, insertion: bool) -> Schedule {
     })
 }
 
-fn run(
-    instance: &Instance,
-    insertion: bool,
-    mut choose: impl FnMut(&Builder<'_>, u32) -> Spot,
-) -> Schedule {
+fn run(instance: &Instance, insertion: bool, mut choose: impl FnMut(&Builder<'_>, u32) -> Spot) -> Schedule {
     let mut builder = Builder::new(instance, insertion);
     for &task in instance.order() {
         let spot = choose(&builder, task);

@@ -9,7 +9,12 @@ use crate::schedule::Schedule;
 /// For each task and node, a row a task: the least that is still to come after the task has run there.
 pub(crate) fn optimistic_costs(instance: &Instance) -> Vec<f64> {
     let link = MeanLink::between(instance);
-    tables(instance, |_, _, bytes| link.seconds(bytes), true, |next, node, cost| cost + instance.exec(next, node))
+    tables(
+        instance,
+        |_, _, bytes| link.seconds(bytes),
+        true,
+        |next, node, cost| cost + instance.exec(next, node),
+    )
 }
 
 /// By mean optimistic cost, each task where its end and what is then still to come are least.
