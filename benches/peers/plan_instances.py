@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -31,10 +32,11 @@ def layered(seed: int, tasks: int, nodes: int, ratio: float, *, uniform: bool) -
         first = sum(map(len, layers))
         layers.append([*range(first, min(tasks, first + rng.randint(1, 2 * width)))])
     edges = []
-    for before, layer in zip(layers, layers[1:], strict=False):
+    for before, layer in itertools.pairwise(layers):
         for task in layer:
             for other in sorted(rng.sample(before, min(len(before), rng.randint(1, 4)))):
-                edges.append((other, task, rng.uniform(1, 20)))
+                edge = (other, task, rng.uniform(1, 20))
+                edges.append(edge)
     made = {"costs": costs, "edges": edges} | platform(rng, nodes, uniform=uniform, rate=1 / ratio)
     links = "alike" if uniform else "unlike"
     return made | {"name": f"layered-{tasks}x{nodes}-ccr{ratio:g}-{links}-{seed}"}
@@ -65,4 +67,6 @@ def recorded(path: Path, nodes: int, seed: int, ratio: float | None = None) -> d
 def workflows(most: int) -> list[Path]:
     """Return the recorded workflows of at most so many tasks."""
     found = sorted((DATA / "wfinstances").rglob("*.json"))
-    return [it for it in found if len(json.loads(it.read_text())["workflow"]["specification"]["tasks"]) <= most]
+    return [
+        it for it in found if len(json.loads(it.read_text())["workflow"]["specification"]["tasks"]) <= most
+    ]

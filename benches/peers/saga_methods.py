@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import random
@@ -9,6 +10,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from saga import Network, TaskGraph, schedulers
 
@@ -46,7 +48,7 @@ def too_slow(*_: object) -> None:
     raise TooSlow
 
 
-def network_of(instance: dict) -> Network:
+def network_of(instance: dict[str, Any]) -> Any:
     speeds = instance["speeds"]
     nodes = [(f"n{i:04}", speed) for i, speed in enumerate(speeds)]
     edges = [
@@ -57,7 +59,7 @@ def network_of(instance: dict) -> Network:
     return Network.create(nodes, edges)
 
 
-def problems(schedule: object, graph: TaskGraph, network: Network) -> str | None:
+def problems(schedule: Any, graph: Any, network: Any) -> str | None:
     """Return what is wrong with one of SAGA's schedules, if anything."""
     at = {it.name: it for tasks in schedule.mapping.values() for it in tasks}
     if len(at) != len(graph.tasks):
@@ -69,7 +71,7 @@ def problems(schedule: object, graph: TaskGraph, network: Network) -> str | None
         if b.start < a.end + edge.size / speed[a.node, b.node] - 1e-6:
             return f"{edge.target} starts before the data of {edge.source} are there"
     for tasks in schedule.mapping.values():
-        for left, right in zip(tasks, tasks[1:]):
+        for left, right in itertools.pairwise(tasks):
             if right.start < left.end - 1e-6:
                 return f"{left.name} and {right.name} overlap"
     return None
@@ -83,7 +85,7 @@ def main() -> None:
     for instance in json.loads(given.read_text()):
         names = [f"t{i:06}" for i in range(len(instance["costs"]))]
         graph = TaskGraph.create(
-            [*zip(names, instance["costs"])],
+            [*zip(names, instance["costs"], strict=True)],
             [(names[a], names[b], size) for a, b, size in instance["edges"]],
         )
         network = network_of(instance)
@@ -106,7 +108,11 @@ def main() -> None:
                 schedule = METHODS[name]().schedule(network, graph)
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 seconds = time.perf_counter() - begun
-                found = {"makespan": schedule.makespan, "seconds": seconds, "wrong": problems(schedule, graph, network)}
+                found = {
+                    "makespan": schedule.makespan,
+                    "seconds": seconds,
+                    "wrong": problems(schedule, graph, network),
+                }
             except TooSlow:
                 found = {"error": f"more than {limit:g} s"}
             except Exception as error:

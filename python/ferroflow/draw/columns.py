@@ -40,6 +40,7 @@ def columns(numbers: Sequence[tuple[str, float]], title: str = "") -> str:
             f'<text x="{PAD}" y="{y + 13:.1f}" font-size="12" fill="{FAINT}">{words(name)}</text>'
             f'<rect x="{left:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{ROW - 5:.1f}" rx="2" '
             f'fill="{fill}" stroke="{line}" stroke-width="0.8"/>'
-            f'<text x="{left + wide + 6:.1f}" y="{y + 13:.1f}" font-size="11" fill="{FAINT}">{number:.4g}</text>'
+            f'<text x="{left + wide + 6:.1f}" y="{y + 13:.1f}" font-size="11" fill="{FAINT}">'
+            f"{number:.4g}</text>"
         )
     return document(WIDTH, 32 + ROW * len(numbers) + PAD, body, title)

@@ -84,7 +84,9 @@ def gantt(bars: Sequence[Bar], title: str = "") -> str:
     return grouped([(*bar, "") for bar in bars], [""], title)
 
 
-def grouped(bars: Sequence[tuple[str, float, float, str, str]], groups: Sequence[str], title: str = "") -> str:
+def grouped(
+    bars: Sequence[tuple[str, float, float, str, str]], groups: Sequence[str], title: str = ""
+) -> str:
     """Return a chart whose bars stand in groups one below the other, each with its name.
 
     Parameters

@@ -106,7 +106,10 @@ class Comparison:
         columns, rows = self.rows()
         wide = [max(len(row[at]) for row in [columns, *rows]) for at in range(len(columns))]
         first = [row[0].ljust(wide[0]) for row in [columns, *rows]]
-        rest = [[cell.rjust(width) for cell, width in zip(row[1:], wide[1:], strict=True)] for row in [columns, *rows]]
+        rest = [
+            [cell.rjust(width) for cell, width in zip(row[1:], wide[1:], strict=True)]
+            for row in [columns, *rows]
+        ]
         return "\n".join("  ".join([name, *cells]) for name, cells in zip(first, rest, strict=True))
 
     def to_dict(self) -> dict[str, Any]:

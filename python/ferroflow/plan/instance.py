@@ -174,7 +174,6 @@ class Instance:
             raise refused(error, self.names) from None
 
 
-
 def _length(column: Any) -> int:
     return len(column)
 

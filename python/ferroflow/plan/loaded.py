@@ -321,7 +321,9 @@ def plan_by_load(
         try:
             snapshot = state(run)
         except Exception as error:
-            raise PlanError(f"the state of run {run!r} can't be had: {error}", kind="state-access-failed") from error
+            raise PlanError(
+                f"the state of run {run!r} can't be had: {error}", kind="state-access-failed"
+            ) from error
     placed: dict[str, LoadTask] = {}
     core = []
     for task in given:
@@ -379,7 +381,9 @@ def plan_by_load(
         longest,
         dict(zip(ids, slack, strict=True)),
         barrier,
-        *peak,
+        peak[0],
+        peak[1],
+        peak[2],
         seconds=time.perf_counter() - begun,
         state=snapshot,
     )

@@ -170,7 +170,7 @@ class Platform:
         return f"<Platform of {len(names)} node{'s' if len(names) != 1 else ''}: {shown}>"
 
     @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> Platform:
+    def from_dict(cls, given: Any) -> Platform:
         """Return the platform that a plain object describes.
 
         Parameters
@@ -200,13 +200,15 @@ class Platform:
         def made(kind: type[Any], it: Any, what: str) -> Any:
             if not isinstance(it, Mapping):
                 raise PlanError(f"{what} has to be an object, and is {it!r}")
+            ends = {"from": "source", "to": "target"}
             try:
-                return kind(**{{"from": "source", "to": "target"}.get(key, key): it[key] for key in it})
+                return kind(**{ends.get(str(key), str(key)): it[key] for key in it})
             except TypeError as error:
                 raise PlanError(f"{what}: {str(error).replace('__init__() ', '')}") from None
 
         nodes = [
-            it if isinstance(it, str) else made(Node, it, f"node {at}") for at, it in enumerate(given["nodes"])
+            it if isinstance(it, str) else made(Node, it, f"node {at}")
+            for at, it in enumerate(given["nodes"])
         ]
         links = [made(Link, it, f"link {at}") for at, it in enumerate(given.get("links") or ())]
         return cls(
@@ -307,7 +309,8 @@ class Platform:
         ...     {"nodeName": "a", "cpu": {"coreCount": 48, "speedInMHz": 3000}},
         ...     {"nodeName": "b", "cpu": {"coreCount": 24, "speedInMHz": 2000}},
         ... ]
-        >>> [it.speed for it in Platform.from_wfformat({"workflow": {"execution": {"machines": machines}}}).nodes]
+        >>> document = {"workflow": {"execution": {"machines": machines}}}
+        >>> [it.speed for it in Platform.from_wfformat(document).nodes]
         [1.5, 1.0]
         """
         machines = ((document.get("workflow") or {}).get("execution") or {}).get("machines") or []

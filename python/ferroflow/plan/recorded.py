@@ -1,4 +1,4 @@
-"""The tasks of a WfFormat document as an instance: no more than planning needs, until `interchange` reads it."""
+"""The tasks of a WfFormat document: no more than planning needs, until `interchange` reads them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ferroflow.errors import PlanError
 from ferroflow.plan.instance import Instance
 
 
-def instance(document: Mapping[str, Any]) -> Instance:
+def instance(document: Any) -> Instance:
     """Return what a WfFormat 1.5 document says of its tasks: runtimes, cores, memory, and files between them.
 
     Parameters
@@ -28,7 +28,9 @@ def instance(document: Mapping[str, Any]) -> Instance:
         raise PlanError("this is no WfFormat 1.5 document: it has no workflow.specification.tasks")
     assert workflow is not None
     place = {str(task["id"]): at for at, task in enumerate(tasks)}
-    sizes = {it["id"]: float(it.get("sizeInBytes") or 0) for it in workflow["specification"].get("files") or []}
+    sizes = {
+        it["id"]: float(it.get("sizeInBytes") or 0) for it in workflow["specification"].get("files") or []
+    }
     took = {str(it["id"]): it for it in (workflow.get("execution") or {}).get("tasks") or []}
     sources, targets, sent = [], [], []
     for task in tasks:

@@ -119,7 +119,9 @@ class Schedule:
 
     def __repr__(self) -> str:
         how = f" by {self.method}{' and search' if self.improved else ''}" if self.method else ""
-        return f"<Schedule of {len(self)} tasks on {len(self.platform.nodes)} nodes{how}: {self.makespan:g} s>"
+        return (
+            f"<Schedule of {len(self)} tasks on {len(self.platform.nodes)} nodes{how}: {self.makespan:g} s>"
+        )
 
     @property
     def makespan(self) -> float:
@@ -211,7 +213,9 @@ class Schedule:
             here, there = (self.platform.nodes[self.nodes[it]].name for it in (source, target))
             if here != there:
                 size = float(sizes[at]) if sizes else 0.0
-                found.append(Movement(self.instance.name(source), self.instance.name(target), here, there, size))
+                found.append(
+                    Movement(self.instance.name(source), self.instance.name(target), here, there, size)
+                )
         return found
 
     def _edges(self) -> Iterator[tuple[int, int]]:
@@ -246,7 +250,9 @@ class Schedule:
         """
         levels = self.levels()
         sizes = [*self.instance.bytes] if len(self.instance.bytes) else None  # type: ignore[arg-type,misc]
-        tasks = [(self.instance.name(it), self.platform.nodes[self.nodes[it]].name) for it in range(len(self))]
+        tasks = [
+            (self.instance.name(it), self.platform.nodes[self.nodes[it]].name) for it in range(len(self))
+        ]
         edges = []
         for at, (source, target) in enumerate(self._edges()):
             moves = self.nodes[source] != self.nodes[target]
@@ -388,5 +394,7 @@ def by_level(
                 lines.append(f'    n{at}["{draw.escaped(f"{name} ({node})")}"]')
         lines.append("  end")
     for source, target, said in edges:
-        lines.append(f'  n{source} -- "{draw.escaped(said)}" --> n{target}' if said else f"  n{source} --> n{target}")
+        lines.append(
+            f'  n{source} -- "{draw.escaped(said)}" --> n{target}' if said else f"  n{source} --> n{target}"
+        )
     return "\n".join(lines) + "\n"

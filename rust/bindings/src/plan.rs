@@ -206,7 +206,10 @@ impl PlanInstance {
             };
             let mut end = end;
             let (instance, budget) = (&self.instance, &budget);
-            scope.spawn(move || done.send(plan::plan(instance, method, options, *budget)));
+            scope.spawn(move || {
+                // Whoever asked still listens, or has been interrupted.
+                done.send(plan::plan(instance, method, options, *budget)).ok()
+            });
             loop {
                 let wait =
                     end.map_or(LISTEN, |end| LISTEN.min(end.saturating_duration_since(Instant::now())));

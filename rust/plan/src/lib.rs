@@ -16,11 +16,13 @@ mod ranks;
 mod rng;
 pub mod schedule;
 mod search;
+pub mod work;
 
 pub use bounds::{Bounds, bounds};
 pub use error::Error;
-pub use instance::{Input, Instance, Work};
+pub use instance::Instance;
 pub use methods::{Method, Options};
 pub use platform::{Network, Node, Platform};
 pub use portfolio::{Budget, Plan, plan};
 pub use schedule::{Placement, Schedule, Violation};
+pub use work::{Input, Work};
