@@ -49,7 +49,7 @@ impl Violation {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Missing { .. } => "missing",
-            Self::UnknownNode { .. } => "unknown-node",
+            Self::UnknownNode { .. } => "no-such-node",
             Self::Unfit { .. } => "unfit",
             Self::NoTime { .. } => "no-time",
             Self::Duration { .. } => "duration",

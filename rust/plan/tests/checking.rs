@@ -39,7 +39,7 @@ fn each_violation_is_found() {
     assert_eq!(found(&[(0, 0.0, 2.0), (0, 1.0, 3.0)]), ["precedence", "overlap"]);
     assert_eq!(found(&[(0, 0.0, 2.0), (0, 2.0, 5.0)]), ["duration"]);
     assert_eq!(found(&[(0, 0.0, 2.0), (Schedule::NOWHERE, 2.0, 5.0)]), ["missing"]);
-    assert_eq!(found(&[(0, 0.0, 2.0), (2, 9.0, 11.0)]), ["unknown-node"]);
+    assert_eq!(found(&[(0, 0.0, 2.0), (2, 9.0, 11.0)]), ["no-such-node"]);
     assert_eq!(found(&[(0, f64::NAN, 2.0), (1, 9.0, 11.0)]), ["no-time"]);
     assert_eq!(found(&[(0, -1.0, 1.0), (1, 9.0, 11.0)]), ["no-time"]);
 }
