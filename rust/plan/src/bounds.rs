@@ -156,7 +156,7 @@ pub fn bounds(instance: &Instance) -> Bounds {
     let least = least_execs(instance);
     let up = upward(instance, &least, |_| 0.0);
     let critical_path = up.iter().copied().fold(0.0, f64::max);
-    let loads = loads(instance, &least);
+    let Loads { tasks: loads, .. } = Loads::new(instance, &least);
     let area = loads.iter().sum::<f64>();
     let mut made = Bounds { critical_path, area, messages: 0.0, windows: 0.0 };
     if count * nodes > ENTRIES {
@@ -179,24 +179,32 @@ pub fn bounds(instance: &Instance) -> Bounds {
     made
 }
 
-/// What each task takes of the whole capacity, in seconds, on whichever node that is least. Nodes are
-/// weighed by how fast they are; any weights would give a bound.
-fn loads(instance: &Instance, least: &[f64]) -> Vec<f64> {
-    let all = || 0..instance.len() as u32;
-    let weigh = |node: u32| {
-        let fitting = all().filter(|&task| instance.fits(task, node));
-        let (least, own) = fitting
-            .fold((0.0, 0.0), |it, task| (it.0 + least[task as usize], it.1 + instance.exec(task, node)));
-        if own > 0.0 { least / own } else { 1.0 }
-    };
-    let nodes = 0..instance.nodes() as u32;
-    let weights: Vec<f64> = nodes.clone().map(weigh).collect();
-    let total: f64 = nodes.map(|node| weights[node as usize] * instance.capacity(node)[0] as f64).sum();
-    let load = |task: u32| {
-        let there = instance.where_fits(task).map(|node| weights[node as usize] * instance.exec(task, node));
-        there.fold(f64::INFINITY, f64::min) * instance.demand(task)[0] as f64 / total
-    };
-    all().map(load).collect()
+/// What each task takes of the whole capacity, in seconds, on whichever node that is least; and what a core
+/// of each node is of the whole. Nodes are weighed by how fast they are; any weights would give a bound.
+pub(crate) struct Loads {
+    pub(crate) tasks: Vec<f64>,
+    pub(crate) cores: Vec<f64>,
+}
+
+impl Loads {
+    pub(crate) fn new(instance: &Instance, least: &[f64]) -> Self {
+        let all = || 0..instance.len() as u32;
+        let weigh = |node: u32| {
+            let fitting = all().filter(|&task| instance.fits(task, node));
+            let (least, own) = fitting
+                .fold((0.0, 0.0), |it, task| (it.0 + least[task as usize], it.1 + instance.exec(task, node)));
+            if own > 0.0 { least / own } else { 1.0 }
+        };
+        let nodes = 0..instance.nodes() as u32;
+        let weights: Vec<f64> = nodes.clone().map(weigh).collect();
+        let total: f64 = nodes.map(|node| weights[node as usize] * instance.capacity(node)[0] as f64).sum();
+        let load = |task: u32| {
+            let there =
+                instance.where_fits(task).map(|node| weights[node as usize] * instance.exec(task, node));
+            there.fold(f64::INFINITY, f64::min) * instance.demand(task)[0] as f64 / total
+        };
+        Self { tasks: all().map(load).collect(), cores: weights.iter().map(|it| it / total).collect() }
+    }
 }
 
 /// The greatest sum of a time before which some tasks can't start, one that follows them all, and their load.

@@ -151,9 +151,11 @@ fn portfolio(instance: &Instance, options: Options, budget: Budget<'_>, bounds: 
 fn is_worth_it(method: Method, instance: &Instance) -> bool {
     let (tasks, nodes, edges) = (instance.len() as f64, instance.nodes() as f64, instance.edges() as f64);
     let cost = match method {
-        Method::MinMin | Method::MaxMin | Method::Sufferage => tasks * tasks,
-        Method::Bil | Method::Dls | Method::Gdl | Method::Wba | Method::Etf => tasks * tasks * nodes,
-        Method::Hbmct => tasks * tasks,
+        Method::MinMin | Method::MaxMin | Method::Sufferage | Method::Hbmct => tasks * tasks,
+        Method::Dls | Method::Gdl => tasks * tasks,
+        Method::Bil => tasks * tasks * nodes,
+        // Several schedules each.
+        Method::Wba | Method::Etf => 5.0 * tasks * tasks * nodes,
         Method::Lookahead => (tasks + edges) * nodes * nodes,
         _ => 0.0,
     };

@@ -9,8 +9,6 @@ use proptest::prelude::*;
 use std::sync::atomic::AtomicBool;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
     #[test]
     fn every_schedule_is_valid_and_above_the_bounds(
         instance in random::instances(24), insertion in proptest::option::of(any::<bool>()), seed in any::<u64>()

@@ -2,7 +2,7 @@
 //! interconnection-constrained heterogeneous processor architectures", IEEE TPDS 4(2), 1993,
 //! doi:10.1109/71.207593.
 
-use crate::builder::{Builder, Free};
+use crate::builder::Builder;
 use crate::instance::Instance;
 use crate::ranks::{median, upward};
 use crate::schedule::Schedule;
@@ -62,6 +62,38 @@ pub(super) fn gdl(instance: &Instance, insertion: bool) -> Schedule {
     run(instance, insertion, level, true)
 }
 
+/// A free task, and the nodes with the greatest levels for it.
+struct Candidate {
+    task: u32,
+    arrivals: Vec<f64>,
+    first: (f64, u32),
+    second: (f64, u32),
+}
+
+impl Candidate {
+    fn new(builder: &Builder<'_>, task: u32, level: &impl Fn(u32, u32, f64) -> f64) -> Self {
+        let nowhere = (f64::NEG_INFINITY, Schedule::NOWHERE);
+        let mut made = Self { task, arrivals: Vec::new(), first: nowhere, second: nowhere };
+        builder.arrivals(task, &mut made.arrivals);
+        made.look(builder, level);
+        made
+    }
+
+    fn look(&mut self, builder: &Builder<'_>, level: &impl Fn(u32, u32, f64) -> f64) {
+        let nowhere = (f64::NEG_INFINITY, Schedule::NOWHERE);
+        (self.first, self.second) = (nowhere, nowhere);
+        for node in builder.instance.where_fits(self.task) {
+            let start = builder.spot(self.task, node, self.arrivals[node as usize], f64::INFINITY).start;
+            let found = (level(self.task, node, start), node);
+            if found.0 > self.first.0 {
+                (self.second, self.first) = (self.first, found);
+            } else if found.0 > self.second.0 {
+                self.second = found;
+            }
+        }
+    }
+}
+
 fn run(
     instance: &Instance,
     insertion: bool,
@@ -69,46 +101,30 @@ fn run(
     with_cost: bool,
 ) -> Schedule {
     let mut builder = Builder::new(instance, insertion);
-    let mut free = Free::new(instance);
-    // The arrivals of each free task, beside it.
-    let mut arrivals: Vec<Vec<f64>> = Vec::new();
-    let arrive = |builder: &Builder<'_>, task: u32| {
-        let mut found = Vec::new();
-        builder.arrivals(task, &mut found);
-        found
-    };
-    for &task in &free.tasks {
-        arrivals.push(arrive(&builder, task));
-    }
-    while !free.tasks.is_empty() {
-        let mut best: Option<(f64, usize, u32)> = None;
-        for (at, (&task, arrivals)) in free.tasks.iter().zip(&arrivals).enumerate() {
-            let (mut first, mut second, mut preferred) = (f64::NEG_INFINITY, f64::NEG_INFINITY, u32::MAX);
-            for node in instance.where_fits(task) {
-                let start = builder.spot(task, node, arrivals[node as usize], f64::INFINITY).start;
-                let found = level(task, node, start);
-                if found > first {
-                    (second, first, preferred) = (first, found, node);
-                } else if found > second {
-                    second = found;
-                }
-            }
-            let cost = if with_cost && second.is_finite() { first - second } else { 0.0 };
-            if best.is_none_or(|it| first + cost > it.0) {
-                best = Some((first + cost, at, preferred));
+    let mut waits = instance.indegrees();
+    let mut free: Vec<Candidate> =
+        instance.entries().map(|task| Candidate::new(&builder, task, &level)).collect();
+    while !free.is_empty() {
+        let mut best = (f64::NEG_INFINITY, 0);
+        for (at, it) in free.iter().enumerate() {
+            let cost = if with_cost && it.second.0.is_finite() { it.first.0 - it.second.0 } else { 0.0 };
+            if it.first.0 + cost > best.0 {
+                best = (it.first.0 + cost, at);
             }
         }
-        let (_, at, node) = best.expect("a task fits some node");
-        let task = free.tasks[at];
-        let spot = builder.spot(task, node, arrivals[at][node as usize], f64::INFINITY);
+        let Candidate { task, arrivals, first, .. } = free.remove(best.1);
+        let spot = builder.spot(task, first.1, arrivals[first.1 as usize], f64::INFINITY);
         builder.place(task, spot);
-        arrivals.remove(at);
-        let mut freed = free.take(instance, task);
-        freed.sort_unstable();
-        for &task in &freed {
-            let at = free.tasks.partition_point(|&it| it < task);
-            free.add(&[task]);
-            arrivals.insert(at, arrive(&builder, task));
+        // Levels fall on this node and on no other.
+        for it in free.iter_mut().filter(|it| it.first.1 == spot.node || it.second.1 == spot.node) {
+            it.look(&builder, &level);
+        }
+        for &next in instance.successors(task) {
+            waits[next as usize] -= 1;
+            if waits[next as usize] == 0 {
+                let at = free.partition_point(|it| it.task < next);
+                free.insert(at, Candidate::new(&builder, next, &level));
+            }
         }
     }
     builder.finish()

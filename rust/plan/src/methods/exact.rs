@@ -3,12 +3,13 @@
 
 use super::heft::heft;
 use crate::Error;
-use crate::bounds::{Tables, bounds};
+use crate::bounds::{Loads, Tables, bounds};
 use crate::builder::Builder;
 use crate::instance::Instance;
+use crate::ranks::least_execs;
 use crate::schedule::Schedule;
 
-const TASKS: usize = 12;
+const TASKS: usize = 10;
 const NODES: usize = 8;
 
 /// Whether a graph is tiny enough.
@@ -19,6 +20,7 @@ pub(crate) fn is_tiny(instance: &Instance) -> bool {
 struct Search<'a> {
     instance: &'a Instance,
     tails: Vec<f64>,
+    loads: Loads,
     least: f64,
     best: Schedule,
     makespan: f64,
@@ -33,7 +35,8 @@ pub(super) fn exact(instance: &Instance) -> Result<Schedule, Error> {
     let best = heft(instance, true);
     let makespan = best.makespan();
     let tails = Tables::new(instance).tails;
-    let mut search = Search { instance, tails, least: bounds(instance).best(), best, makespan };
+    let loads = Loads::new(instance, &least_execs(instance));
+    let mut search = Search { instance, tails, loads, least: bounds(instance).best(), best, makespan };
     search.go(&Builder::new(instance, true), &instance.indegrees(), (0.0, 0));
     Ok(search.best)
 }
@@ -47,6 +50,18 @@ impl Search<'_> {
         }
         let (instance, nodes) = (self.instance, self.instance.nodes());
         let all = 0..instance.len() as u32;
+        // Whatever comes starts no earlier than the task before: all that is left has to be done from then on.
+        let left = all.clone().map(|task| {
+            let (at, node) = (task as usize, builder.nodes[task as usize]);
+            if node == Schedule::NOWHERE {
+                return self.loads.tasks[at];
+            }
+            let rest = (builder.finishes[at] - from.0).clamp(0.0, builder.finishes[at] - builder.starts[at]);
+            rest * self.loads.cores[node as usize] * instance.demand(task)[0] as f64
+        });
+        if from.0 + left.sum::<f64>() >= self.makespan * (1.0 + 1e-12) {
+            return;
+        }
         let free = || all.clone().filter(|&task| waits[task as usize] == 0 && !builder.is_placed(task));
         let mut choices = Vec::new();
         for task in free() {
