@@ -137,6 +137,7 @@ impl<'a> Builder<'a> {
 /// the first in topological order.
 pub(crate) struct Ready<'a> {
     instance: &'a Instance,
+    turns: Option<&'a [u32]>,
     waits: Vec<u32>,
     heap: std::collections::BinaryHeap<Ranked>,
 }
@@ -163,9 +164,18 @@ impl Ord for Ranked {
 }
 
 impl<'a> Ready<'a> {
-    pub(crate) fn new(instance: &'a Instance, mut key: impl FnMut(u32) -> f64) -> Self {
-        let mut made =
-            Self { instance, waits: instance.indegrees(), heap: std::collections::BinaryHeap::new() };
+    pub(crate) fn new(instance: &'a Instance, key: impl FnMut(u32) -> f64) -> Self {
+        Self::in_turn(instance, None, key)
+    }
+
+    /// The same, with equal keys in another order than the topological one.
+    pub(crate) fn in_turn(
+        instance: &'a Instance,
+        turns: Option<&'a [u32]>,
+        mut key: impl FnMut(u32) -> f64,
+    ) -> Self {
+        let heap = std::collections::BinaryHeap::new();
+        let mut made = Self { instance, turns, waits: instance.indegrees(), heap };
         for task in instance.entries() {
             made.push(task, key(task));
         }
@@ -173,7 +183,8 @@ impl<'a> Ready<'a> {
     }
 
     fn push(&mut self, task: u32, key: f64) {
-        self.heap.push(Ranked { key, place: self.instance.place(task), task });
+        let place = self.turns.map_or_else(|| self.instance.place(task), |turns| turns[task as usize]);
+        self.heap.push(Ranked { key, place, task });
     }
 
     pub(crate) fn pop(&mut self) -> Option<u32> {

@@ -1,6 +1,7 @@
 //! What tasks are ranked by: lengths of the longest ways to them and from them.
 
 use crate::instance::Instance;
+use crate::rng::Rng;
 
 /// Mean seconds of each task over the nodes it may run on.
 pub(crate) fn mean_execs(instance: &Instance) -> Vec<f64> {
@@ -124,3 +125,30 @@ pub(crate) fn tables(
     }
     table
 }
+
+/// Orders in which tasks may come that a method's rule does not tell apart: as they are numbered, by the
+/// longest way to the end, and drawn by lot. Each says when a task's turn is.
+pub(crate) fn turns(instance: &Instance, lots: usize, seed: u64) -> Vec<Vec<u32>> {
+    let link = MeanLink::typical(instance);
+    let levels = upward(instance, &mean_execs(instance), |bytes| link.seconds(bytes));
+    let mut orders = vec![instance.order().to_vec(), by_rank(instance, &levels)];
+    let mut rng = Rng::new(seed);
+    for _ in 0..if instance.len() <= FEW { lots } else { 0 } {
+        let mut order = instance.order().to_vec();
+        for at in (1..order.len()).rev() {
+            order.swap(at, rng.below(at + 1));
+        }
+        orders.push(order);
+    }
+    let turn = |order: Vec<u32>| {
+        let mut turns = vec![0; order.len()];
+        for (&task, at) in order.iter().zip(0..) {
+            turns[task as usize] = at;
+        }
+        turns
+    };
+    orders.into_iter().map(turn).collect()
+}
+
+/// Of more tasks than this no orders are drawn.
+const FEW: usize = 5000;

@@ -7,6 +7,7 @@
 
 use crate::builder::{Builder, Spot};
 use crate::instance::Instance;
+use crate::ranks::turns;
 use crate::schedule::Schedule;
 
 /// What a free task could get.
@@ -50,11 +51,23 @@ impl Offer {
     }
 }
 
-/// Again and again the offer with the greatest key, the first of several.
+/// Again and again the offer with the greatest key. Of equal ones the first id goes first, or the longest way
+/// to the end: both are tried, and the shorter schedule is kept.
 fn run(instance: &Instance, insertion: bool, batches: bool, key: impl Fn(&Offer) -> f64) -> Schedule {
+    super::shortest(turns(instance, 0, 0).iter().map(|turns| once(instance, insertion, batches, turns, &key)))
+}
+
+fn once(
+    instance: &Instance,
+    insertion: bool,
+    batches: bool,
+    turns: &[u32],
+    key: impl Fn(&Offer) -> f64,
+) -> Schedule {
     let mut builder = Builder::new(instance, insertion);
     let mut waits = instance.indegrees();
     let mut offers: Vec<Offer> = instance.entries().map(|task| Offer::new(&builder, task)).collect();
+    offers.sort_by_key(|it| turns[it.task as usize]);
     let mut freed: Vec<u32> = Vec::new();
     while !offers.is_empty() {
         let mut chosen = (0, key(&offers[0]));
@@ -80,7 +93,7 @@ fn run(instance: &Instance, insertion: bool, batches: bool, key: impl Fn(&Offer)
         if !batches || offers.is_empty() {
             freed.sort_unstable();
             for task in freed.drain(..) {
-                let at = offers.partition_point(|it| it.task < task);
+                let at = offers.partition_point(|it| turns[it.task as usize] < turns[task as usize]);
                 offers.insert(at, Offer::new(&builder, task));
             }
         }

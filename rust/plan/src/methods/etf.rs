@@ -8,7 +8,7 @@ use crate::rng::Rng;
 use crate::schedule::Schedule;
 
 /// More schedules than this are not tried.
-const TRIES: u32 = 10;
+const TRIES: u32 = 20;
 
 /// The pair of a free task and a node with the earliest start.
 ///

@@ -5,35 +5,36 @@
 
 use crate::builder::{Builder, Ranked, Spot};
 use crate::instance::Instance;
-use crate::ranks::{MeanLink, mean_execs, upward};
+use crate::ranks::{MeanLink, mean_execs, turns, upward};
 use crate::schedule::Schedule;
-use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+
+/// How many orders are drawn.
+const LOTS: usize = 4;
 
 /// By the longest way to the end among as many free tasks as there are nodes, others first come, first
 /// served; each task on the node that is free first, or on that of the predecessor that ended last.
 ///
 /// The paper leaves open in which order tasks come that are freed together, and, with nodes alike, which of
-/// several idle nodes is taken. The order of ids and that of levels, the first node and the fastest are
-/// tried, and the shortest schedule is kept.
-pub(super) fn fcp(instance: &Instance, insertion: bool) -> Schedule {
+/// several idle nodes is taken. The order of ids, that of levels and some drawn by lot, the first node and the
+/// fastest are tried, and the shortest schedule is kept.
+pub(super) fn fcp(instance: &Instance, insertion: bool, seed: u64) -> Schedule {
     let link = MeanLink::typical(instance);
     let own = instance.typical_execs().unwrap_or_else(|| mean_execs(instance));
     let levels = upward(instance, &own, |bytes| link.seconds(bytes));
-    let ways = [(false, false), (false, true), (true, false), (true, true)];
-    super::shortest(ways.map(|(by_level, fastest)| once(instance, insertion, &levels, by_level, fastest)))
+    let orders = turns(instance, LOTS, seed);
+    let ways = orders.iter().flat_map(|turns| [(turns, false), (turns, true)]);
+    super::shortest(ways.map(|(turns, fastest)| once(instance, insertion, &levels, turns, fastest)))
 }
 
-fn once(instance: &Instance, insertion: bool, levels: &[f64], by_level: bool, fastest: bool) -> Schedule {
+fn once(instance: &Instance, insertion: bool, levels: &[f64], turns: &[u32], fastest: bool) -> Schedule {
     let ranked = |task: u32| Ranked { key: levels[task as usize], place: instance.place(task), task };
     let mut builder = Builder::new(instance, insertion);
     let (mut heap, mut queue) = (BinaryHeap::new(), VecDeque::new());
     let mut waits = instance.indegrees();
     let mut free: Vec<u32> = instance.entries().collect();
     loop {
-        if by_level {
-            free.sort_by_key(|&task| Reverse(ranked(task)));
-        }
+        free.sort_by_key(|&task| turns[task as usize]);
         for task in free.drain(..) {
             if heap.len() < instance.nodes() {
                 heap.push(ranked(task));

@@ -5,7 +5,7 @@
 
 use crate::builder::{Builder, Ranked};
 use crate::instance::Instance;
-use crate::ranks::{MeanLink, mean_execs, upward};
+use crate::ranks::{MeanLink, turns};
 use crate::schedule::Schedule;
 use std::collections::BinaryHeap;
 
@@ -20,24 +20,23 @@ enum Others {
     Turns,
 }
 
+/// How many orders are drawn.
+const LOTS: usize = 6;
+
 /// The free task that can start first: the first of those whose last message comes from a node that will
 /// still be busy then, or the first of all others on a node of their own.
 ///
 /// The paper gives the others to the node that is free first. Where nodes differ that is one reading of
-/// several, and of tasks that could start at once it is the longest way to the end, or the first id, that
-/// goes first. All are tried, and the shortest schedule is kept.
-pub(super) fn flb(instance: &Instance, insertion: bool) -> Schedule {
-    let link = MeanLink::typical(instance);
-    let levels = upward(instance, &mean_execs(instance), |bytes| link.seconds(bytes));
-    let mut by_level = instance.order().to_vec();
-    by_level.sort_by(|&a, &b| levels[b as usize].total_cmp(&levels[a as usize]));
-    let ways = [by_level.as_slice(), instance.order()]
-        .into_iter()
-        .flat_map(|order| [Others::Free, Others::Ends, Others::Turns].map(|which| (order, which)));
-    super::shortest(ways.map(|(order, which)| once(instance, insertion, order, which)))
+/// several, and of tasks that could start at once it is the longest way to the end, the first id, or an order
+/// drawn by lot that says which goes first. All are tried, and the shortest schedule is kept.
+pub(super) fn flb(instance: &Instance, insertion: bool, seed: u64) -> Schedule {
+    let orders = turns(instance, LOTS, seed);
+    let ways =
+        orders.iter().flat_map(|turn| [Others::Free, Others::Ends, Others::Turns].map(|which| (turn, which)));
+    super::shortest(ways.map(|(turn, which)| once(instance, insertion, turn, which)))
 }
 
-fn once(instance: &Instance, insertion: bool, order: &[u32], which: Others) -> Schedule {
+fn once(instance: &Instance, insertion: bool, turn: &[u32], which: Others) -> Schedule {
     let nodes = instance.nodes();
     let link = MeanLink::typical(instance);
     let mut builder = Builder::new(instance, insertion);
@@ -48,14 +47,10 @@ fn once(instance: &Instance, insertion: bool, order: &[u32], which: Others) -> S
     let mut others: BinaryHeap<Ranked> = BinaryHeap::new();
     let mut enabled = vec![false; instance.len()];
     // Earlier is greater; of several at one time, the first of the order.
-    let mut turn = vec![0u32; instance.len()];
-    for (at, &task) in order.iter().enumerate() {
-        turn[task as usize] = at as u32;
-    }
     let entry = |time: f64, task: u32| Ranked { key: -time, place: turn[task as usize], task };
     others.extend(instance.entries().map(|task| entry(0.0, task)));
     // When the last task of `others` ended on each node.
-    let mut turns = vec![0.0f64; nodes];
+    let mut ended = vec![0.0f64; nodes];
     let mut left = instance.len();
     while left > 0 {
         let available: Vec<f64> = builder.lanes.iter().map(|lane| lane.available()).collect();
@@ -72,7 +67,7 @@ fn once(instance: &Instance, insertion: bool, order: &[u32], which: Others) -> S
             let key = |node: u32| match which {
                 Others::Free => (available[node as usize], instance.exec(it.task, node)),
                 Others::Ends => (builder.on(it.task, node).finish, 0.0),
-                Others::Turns => (turns[node as usize], instance.exec(it.task, node)),
+                Others::Turns => (ended[node as usize], instance.exec(it.task, node)),
             };
             let better = |best, it| if key(it) < key(best) { it } else { best };
             let node = instance.where_fits(it.task).reduce(better).expect("a task fits some node");
@@ -90,7 +85,7 @@ fn once(instance: &Instance, insertion: bool, order: &[u32], which: Others) -> S
             enabled[task as usize] = false;
         } else {
             others.pop();
-            turns[node as usize] = builder.lanes[node as usize].available();
+            ended[node as usize] = builder.lanes[node as usize].available();
         }
         left -= 1;
         // What this node no longer keeps waiting may go anywhere.

@@ -3,11 +3,12 @@
 
 use crate::builder::{Builder, Ready, Spot};
 use crate::instance::Instance;
-use crate::ranks::{downward, mean_execs};
+use crate::ranks::{downward, mean_execs, turns};
 use crate::schedule::Schedule;
 
 /// By the sum of three bounds on when a task can be under way, greatest first; each task where it starts
-/// first, on the fastest of several nodes.
+/// first, on the fastest of several nodes. Of equal sums the first id goes first, or the longest way to the end:
+/// both are tried, and the shorter schedule is kept.
 pub(super) fn msbc(instance: &Instance, insertion: bool) -> Schedule {
     let count = instance.len();
     // When each task could end if no other were in its way, where that is, and when it starts there.
@@ -42,16 +43,28 @@ pub(super) fn msbc(instance: &Instance, insertion: bool) -> Schedule {
     let totals: Vec<f64> = (0..instance.nodes() as u32).map(total).collect();
     let mut fastest: Vec<u32> = (0..instance.nodes() as u32).collect();
     fastest.sort_by(|&a, &b| totals[a as usize].total_cmp(&totals[b as usize]));
-    let mut builder = Builder::new(instance, insertion);
+    let once = |turns: Vec<u32>| {
+        let ready = Ready::in_turn(instance, Some(&turns), priority);
+        run(Builder::new(instance, insertion), ready, &fastest, priority)
+    };
+    super::shortest(turns(instance, 0, 0).into_iter().map(once))
+}
+
+fn run(
+    mut builder: Builder<'_>,
+    mut ready: Ready<'_>,
+    fastest: &[u32],
+    priority: impl Fn(u32) -> f64,
+) -> Schedule {
+    let instance = builder.instance;
     let mut arrivals = Vec::new();
-    let mut ready = Ready::new(instance, priority);
     while let Some(task) = ready.pop() {
         builder.arrivals(task, &mut arrivals);
         let nodes = fastest.iter().copied().filter(|&node| instance.fits(task, node));
         let spots = nodes.map(|node| builder.spot(task, node, arrivals[node as usize], f64::INFINITY));
         let spot = spots.reduce(|best: Spot, it| if it.start < best.start { it } else { best });
         builder.place(task, spot.expect("a task fits some node"));
-        ready.taken(task, priority);
+        ready.taken(task, &priority);
     }
     builder.finish()
 }
