@@ -119,7 +119,7 @@ build/.wheel: $(VENV)/.tools pyproject.toml LICENSE README.md $(RUST_SOURCES) $(
 
 # --------------------------------------------------------------------------------------- measure
 
-PEERS := dask dbos
+PEERS := dask dbos saga
 PEER_STAMPS := $(PEERS:%=build/peers/%/.installed)
 
 .PHONY: bench
@@ -144,6 +144,7 @@ bench-peers: wheel $(PEER_STAMPS) build/peers/ours/.installed ## Measure ferrofl
 	$(BIN)/python benches/peers/limits.py build/peers/ours/bin/python
 	$(BIN)/python benches/peers/accuracy.py build/peers/ours/bin/python
 	$(BIN)/python benches/peers/table.py $(RESULTS)/peers.json
+	build/peers/ours/bin/python benches/peers/plan_quality.py build/peers/saga/bin/python
 
 build/peers/ours/.installed: build/.wheel
 	@mkdir -p $(@D)

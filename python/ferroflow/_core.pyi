@@ -18,6 +18,7 @@ __all__ = [
     "Finished",
     "Job",
     "Listener",
+    "PlanInstance",
     "PoolWorker",
     "Private",
     "Program",
@@ -32,6 +33,8 @@ __all__ = [
     "new_run",
     "parse_duration",
     "parse_size",
+    "plan_by_load",
+    "plan_methods",
     "post",
     "run_command",
     "state_diagrams",
@@ -347,3 +350,60 @@ class Simulated:
     def placed(self) -> list[tuple[str, int, int, int, int]]: ...
     def events(self) -> bytes: ...
     def save(self, path: str) -> None: ...
+
+_Node = tuple[
+    str, int, float, Mapping[str, float], int | None, Mapping[str, int], Mapping[str, str], str | None
+]
+
+@final
+class PlanInstance:
+    def __new__(
+        cls,
+        nodes: Sequence[_Node],
+        latency: float | Buffer,
+        bandwidth: float | Buffer,
+        columns: Mapping[str, Buffer],
+        kind_names: Sequence[str],
+        devices: Mapping[str, Buffer],
+        labels: Mapping[int, Mapping[str, str]],
+        inputs: Sequence[tuple[int, float, Sequence[int]]],
+    ) -> PlanInstance: ...
+    @property
+    def size(self) -> tuple[int, int, int]: ...
+    def plan(
+        self,
+        method: str,
+        insertion: bool | None,
+        seed: int,
+        evaluations: int | None,
+        seconds: float | None,
+    ) -> tuple[
+        tuple[bytes, bytes, bytes], tuple[float, int, bool, str], tuple[float, float, float, float]
+    ]: ...
+    def check(self, nodes: Buffer, starts: Buffer, finishes: Buffer) -> list[tuple[str, str]]: ...
+    def bounds(self) -> tuple[float, float, float, float]: ...
+    def order(self) -> bytes: ...
+
+def plan_methods() -> list[tuple[str, str]]: ...
+
+_LoadTask = tuple[
+    str,
+    int,
+    tuple[float, float, float],
+    int,
+    str | None,
+    bool,
+    Sequence[int],
+    Sequence[tuple[int, str, float | None]],
+]
+
+def plan_by_load(
+    tasks: Sequence[_LoadTask],
+    nodes: Sequence[tuple[str, str, tuple[float, float, float], tuple[float, float, float]]],
+    bandwidth: float,
+) -> tuple[
+    tuple[list[int], list[int], list[int]],
+    list[tuple[str, int, str, int, int, float, int]],
+    tuple[list[int], list[float]],
+    tuple[int, float, list[float]],
+]: ...

@@ -8,6 +8,7 @@
     ├── InvalidInput             inputs that do not fit the workflow
     │   ├── MissingValue         a task asked for a value that is not there
     │   └── WrongType            a task asked for a value of another type
+    ├── PlanError                what there is no plan for
     ├── TaskNotFound             a task that no imported module defines
     ├── WorkflowNotFound         a name under which no workflow is registered
     ├── RunNotFound              an id that no run has
@@ -94,6 +95,23 @@ class MissingValue(InvalidInput):
 
 class WrongType(InvalidInput):
     """A task asked for an input, variable or parameter of another type than it has."""
+
+
+class PlanError(FerroflowError, ValueError):
+    """Something of which no plan can be made.
+
+    Attributes
+    ----------
+    kind : str
+        `invalid` (a graph, platform or argument that is not right), `cyclic-dependency`,
+        `insufficient-resources` (something fits nowhere), `no-nodes`, `state-access-failed` and
+        `history-access-failed` (what was asked for a state or an estimate raised), `already-active` (the
+        run has a plan), or `internal-error`.
+    """
+
+    def __init__(self, message: str, *, kind: str = "invalid") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class TaskNotFound(FerroflowError):

@@ -279,6 +279,57 @@ def graph(**options: Any) -> None:
     picturing.graph(**options)
 
 
+nodes_file = click.option(
+    "--nodes",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    default=None,
+    help="The platform, in YAML or JSON.  [default: the machines that FILE names, or else this one]",
+)
+recorded_file = click.Path(path_type=Path, dir_okay=False, exists=True)
+plan_seconds = click.option(
+    "--seconds", type=click.FloatRange(0, min_open=True), default=None, help="How long auto may search."
+)
+
+
+@main.command()
+@click.argument("file", type=recorded_file)
+@nodes_file
+@click.option("--method", default="auto", show_default=True, help="A planner's name; auto tries them all.")
+@click.option("--budget", type=click.IntRange(1), default=None, help="How many schedules auto may try.")
+@plan_seconds
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--gantt", type=click.Path(path_type=Path, dir_okay=False), help="Draw it: an SVG.")
+@click.option("--mermaid", type=click.Path(path_type=Path, dir_okay=False), help="Write it as Mermaid.")
+@click.option("--wfformat", type=click.Path(path_type=Path, dir_okay=False), help="Write it as WfFormat.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it as JSON.")
+@as_json
+def plan(**options: Any) -> None:
+    """Plan where and when the tasks of a recorded workflow would run.
+
+    FILE is a WfFormat 1.5 document.
+    """
+    from ferroflow.cli import planning
+
+    planning.plan(**options)
+
+
+@main.command()
+@click.argument("files", type=recorded_file, nargs=-1, required=True, metavar="FILE...")
+@nodes_file
+@click.option("--methods", default=None, metavar="NAME,...", help="Planners.  [default: all]")
+@plan_seconds
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the means: an SVG.")
+@as_json
+def compare(**options: Any) -> None:
+    """Compare planners on recorded workflows.
+
+    FILEs are WfFormat 1.5 documents.
+    """
+    from ferroflow.cli import planning
+
+    planning.compare(**options)
+
+
 @main.command(name="verify-log")
 @database
 @as_json

@@ -109,6 +109,7 @@ def code_of(error: BaseException) -> int:
         (errors.RunFailed, 1),
         (errors.DefinitionError, 3),
         (errors.InvalidInput, 3),
+        (errors.PlanError, 3),
         (errors.TaskNotFound, 3),
         (errors.StorageError, 4),
         (KeyboardInterrupt, INTERRUPTED),

@@ -81,27 +81,65 @@ def gantt(bars: Sequence[Bar], title: str = "") -> str:
     >>> gantt([("load", 0.0, 1.5, "completed")]).startswith("<svg")
     True
     """
+    return grouped([(*bar, "") for bar in bars], [""], title)
+
+
+def grouped(
+    bars: Sequence[tuple[str, float, float, str, str]], groups: Sequence[str], title: str = ""
+) -> str:
+    """Return a chart whose bars stand in groups one below the other, each with its name.
+
+    Parameters
+    ----------
+    bars
+        (label, start, end, state, group), in seconds from the same origin.
+    groups
+        The groups from the top down, shown or not. A single one without a name is not told.
+    title
+        What the chart is called.
+
+    Examples
+    --------
+    >>> from ferroflow.draw.gantt import grouped
+    >>> "node-1" in grouped([("load", 0.0, 1.5, "", "node-1")], ["node-1", "node-2"])
+    True
+    """
     shown = sorted(bars, key=lambda it: (it[1], it[2]))[:BARS]
     if not shown:
         return document(
             200, 30, [f'<text x="4" y="18" font-size="12" fill="{FAINT}">nothing has run</text>'], title
         )
     origin = shown[0][1]
-    span = max(max(end for _, _, end, _ in shown) - origin, 1e-6)
-    rows = lanes(shown)
+    span = max(max(bar[2] for bar in shown) - origin, 1e-6)
+    rows = [0] * len(shown)
+    named = [*groups] != [""]
+    left = PAD + (min(width_of(max(groups, key=len), 11), 180.0) + 8 if named else 0)
     top = PAD + 18
-    bottom = top + LANE * (max(rows) + 1)
-    scale = (WIDTH - 2 * PAD) / span
     body = []
+    count = 0
+    for group in groups:
+        own = [number for number, bar in enumerate(shown) if bar[4] == group]
+        found = lanes([shown[number][:4] for number in own])
+        for number, lane in zip(own, found, strict=True):
+            rows[number] = count + lane
+        if named:
+            y = top + LANE * count
+            body.append(
+                f'<path d="M{PAD} {y:.1f}H{WIDTH - PAD}" stroke="{FAINT}" stroke-opacity="0.35"/>'
+                f'<text x="{PAD}" y="{y + 15:.1f}" font-size="11" fill="{FAINT}">{words(group, 24)}</text>'
+            )
+        count += max(found, default=0) + 1
+    bottom = top + LANE * count
+    scale = (WIDTH - PAD - left) / span
     for tick in ticks(span):
-        x = PAD + tick * scale
+        x = left + tick * scale
         body.append(
             f'<path d="M{x:.1f} {top - 4:.1f}V{bottom:.1f}" stroke="{FAINT}" stroke-opacity="0.35"/>'
             f'<text x="{x:.1f}" y="{top - 9:.1f}" font-size="10" fill="{FAINT}">{tick:g} s</text>'
         )
-    for (label, start, end, state), row in zip(shown, rows, strict=True):
+    for (label, start, end, state, _), row in zip(shown, rows, strict=True):
         fill, line = COLOURS.get(state, PLAIN)
-        x, wide = PAD + (start - origin) * scale, max(1.0, (end - start) * scale)
+        x, wide = left + (start - origin) * scale, max(1.0, (end - start) * scale)
         y = top + LANE * row + 2
         said = f"{label}: {end - start:.3f} s" + (f", {state}" if state else "")
         body.append(
@@ -122,6 +160,6 @@ def gantt(bars: Sequence[Bar], title: str = "") -> str:
         body.append(
             f'<text x="{PAD}" y="{height - 6:.1f}" font-size="12" fill="{FAINT}">{words(note)}</text>'
         )
-    key, wide = legend(PAD, height, [state for *_, state in shown])
+    key, wide = legend(PAD, height, [bar[3] for bar in shown])
     body += key
     return document(max(WIDTH, wide + 2 * PAD, width_of(title, 12)), height + 20, body, title)

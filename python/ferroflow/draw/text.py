@@ -46,13 +46,23 @@ def mermaid(blocks: Sequence[Block], states: States | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
+def escaped(words: str) -> str:
+    """Return a label in which nothing means anything to Mermaid.
+
+    Examples
+    --------
+    >>> from ferroflow.draw.text import escaped
+    >>> escaped('a "b"')
+    'a #34;b#34;'
+    """
+    return "".join(it if it.isalnum() or it in _PLAIN else f"#{ord(it)};" for it in words)
+
+
 def _mermaid_nodes(blocks: Sequence[Block]) -> Iterator[str]:
     inner = _filled(blocks)
 
     def text(words: str) -> str:
-        """Return a label in which nothing means anything to Mermaid."""
-        plain = (it if it.isalnum() or it in _PLAIN else f"#{ord(it)};" for it in words)
-        return f'["{"".join(plain)}"]'
+        return f'["{escaped(words)}"]'
 
     for depth, kind, place in _walk(blocks, inner):
         indent = "  " * (depth + 1)

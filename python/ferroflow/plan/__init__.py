@@ -1,5 +1,7 @@
-"""What a run would do: laws, machines and simulations."""
+"""What a run would do: platforms, planners and the schedules they make, laws and simulations."""
 
+from ferroflow.plan.comparing import Comparison, Entry, compare
+from ferroflow.plan.instance import Instance, Placed
 from ferroflow.plan.laws import (
     Amount,
     Constant,
@@ -12,6 +14,20 @@ from ferroflow.plan.laws import (
     Uniform,
     Weibull,
 )
+from ferroflow.plan.loaded import (
+    Dispatch,
+    Estimate,
+    LoadNode,
+    LoadPlan,
+    LoadTask,
+    Plans,
+    Read,
+    Tracked,
+    plan_by_load,
+)
+from ferroflow.plan.planner import Method, methods, plan
+from ferroflow.plan.platform import Link, Node, Platform
+from ferroflow.plan.schedule import Bounds, Movement, Placement, Schedule, Violation
 from ferroflow.plan.simulation import (
     Faults,
     Loss,
@@ -24,20 +40,45 @@ from ferroflow.plan.simulation import (
 
 __all__ = [
     "Amount",
+    "Bounds",
+    "Comparison",
     "Constant",
+    "Dispatch",
+    "Entry",
+    "Estimate",
     "Exponential",
     "Faults",
+    "Instance",
     "Law",
+    "Link",
+    "LoadNode",
+    "LoadPlan",
+    "LoadTask",
     "LogNormal",
     "Loss",
     "Machine",
+    "Method",
+    "Movement",
+    "Node",
     "Normal",
     "Observed",
+    "Placed",
+    "Placement",
+    "Plans",
+    "Platform",
+    "Read",
+    "Schedule",
     "SimulatedRun",
     "Simulation",
     "Trace",
+    "Tracked",
     "Uniform",
+    "Violation",
     "Weibull",
+    "compare",
+    "methods",
+    "plan",
+    "plan_by_load",
     "recorded",
     "simulate",
 ]

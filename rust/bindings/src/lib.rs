@@ -2,6 +2,7 @@
 
 mod engine;
 mod job;
+mod plan;
 mod policy;
 mod processes;
 mod read;
@@ -123,6 +124,8 @@ mod _core {
     use super::engine::{Ends, Engine, Listener};
     #[pymodule_export]
     use super::job::Job;
+    #[pymodule_export]
+    use super::plan::{PlanInstance, plan_by_load, plan_methods};
     #[pymodule_export]
     use super::processes::{Call, Finished, PoolWorker, Service, run_command};
     #[pymodule_export]
