@@ -118,8 +118,7 @@ impl<'a> Chain<'a> {
         } else {
             self.lay_out();
         }
-        let limit =
-            self.now.makespan.max(self.best.makespan * (1.0 + self.heat * self.rng.fraction().powi(4)));
+        let limit = self.now.makespan.max(self.best.makespan * (1.0 + self.heat * self.rng.unit().powi(4)));
         self.since_best += 1;
         if self.next.makespan <= limit {
             std::mem::swap(&mut self.now, &mut self.next);

@@ -23,7 +23,7 @@ pub(super) fn etf(instance: &Instance, insertion: bool, seed: u64) -> Schedule {
     let mut rng = Rng::new(seed);
     let cost = instance.len() as f64 * instance.len() as f64 * instance.nodes() as f64;
     let drawn = (1..TRIES - 1).take_while(|&tries| cost * f64::from(tries) <= 5e7).map(|_| {
-        let lots: Vec<f64> = (0..instance.len()).map(|_| rng.fraction()).collect();
+        let lots: Vec<f64> = (0..instance.len()).map(|_| rng.unit()).collect();
         once(instance, insertion, |task, _| lots[task as usize])
     });
     super::shortest([by_level, by_end].into_iter().chain(drawn))

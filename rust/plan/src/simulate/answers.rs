@@ -5,7 +5,7 @@ use ferroflow_engine::decide::{Answer, MAX_STEPS};
 use ferroflow_engine::ids::Value;
 use ferroflow_engine::{Run, Step};
 
-use super::law::{Dice, Of};
+use super::law::{Of, dice};
 use super::machines::whole;
 use super::scenario::{Answers, Scenario};
 
@@ -17,10 +17,10 @@ pub(super) fn answer(scenario: &Scenario, run: &Run, seed: u64, step: Step) -> A
     let amount = |otherwise: f64| amount(scenario, seed, node, subject, otherwise);
     match &run.node(step).kind {
         Kind::Choice { branches, otherwise } => {
-            let mut dice = Dice::new(seed, Of::Answer, subject, 0);
+            let mut rng = dice(seed, Of::Answer, subject, 0);
             let branch = match &scenario.answers[place.block as usize][place.node as usize] {
-                Answers::Branches(weights) => weighted(weights, dice.unit()),
-                _ => dice.below(branches.len() + usize::from(otherwise.is_some())),
+                Answers::Branches(weights) => weighted(weights, rng.unit()),
+                _ => rng.below(branches.len() + usize::from(otherwise.is_some())),
             };
             Answer::Chosen(Some(branch as u32).filter(|&it| (it as usize) < branches.len()))
         }
@@ -48,7 +48,7 @@ pub(super) fn amount(
     otherwise: f64,
 ) -> f64 {
     match &scenario.answers[block as usize][node as usize] {
-        Answers::Amount(law) => law.sample(&mut Dice::new(seed, Of::Answer, subject, 0), 0),
+        Answers::Amount(law) => law.sample(&mut dice(seed, Of::Answer, subject, 0), 0),
         _ => otherwise,
     }
 }

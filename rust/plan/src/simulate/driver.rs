@@ -14,7 +14,7 @@ use ferroflow_engine::{
 };
 
 use super::answers;
-use super::law::{Dice, Law, Of};
+use super::law::{Law, Of, dice};
 use super::machines::{Demand, Machines, whole};
 use super::scenario::{Scenario, held};
 
@@ -285,7 +285,7 @@ impl<'s> Driver<'s> {
 
     /// Plans what comes after a time that a law gives.
     fn turn(&mut self, law: &Law, of: Of, subject: u32, nth: u32, then: Happening) {
-        let after = law.sample(&mut Dice::new(self.seed, of, u64::from(subject), nth), 0);
+        let after = law.sample(&mut dice(self.seed, of, u64::from(subject), nth), 0);
         self.happenings.push(Reverse((self.now.saturating_add(whole(after * 1e6)), then)));
     }
 
@@ -449,11 +449,11 @@ impl<'s> Driver<'s> {
         let subject = u64::from(step);
         let mut seconds = match law {
             Law::Constant(seconds) => *seconds,
-            law => law.sample(&mut Dice::new(self.seed, Of::Duration, subject, attempt), place.copy),
+            law => law.sample(&mut dice(self.seed, Of::Duration, subject, attempt), place.copy),
         };
         let faults = &self.scenario.faults;
         let (likely, times) = faults.straggler;
-        if likely > 0.0 && Dice::new(self.seed, Of::Straggler, subject, attempt).unit() < likely {
+        if likely > 0.0 && dice(self.seed, Of::Straggler, subject, attempt).unit() < likely {
             seconds *= times;
         }
         let task = self.run.task(step).map_or(0, |task| task.task);
@@ -462,8 +462,8 @@ impl<'s> Driver<'s> {
             None => self.machines.choose(task, &demand, seconds * 1e6, None),
             Some(sources) => {
                 let network = &self.scenario.network;
-                let mut dice = Dice::new(self.seed, Of::Delay, subject, attempt);
-                let latency = network.latency.sample(&mut dice, place.copy);
+                let mut rng = dice(self.seed, Of::Delay, subject, attempt);
+                let latency = network.latency.sample(&mut rng, place.copy);
                 // What several steps send comes at the same time over different links.
                 let fetch = |machine: u32| {
                     let times = sources.iter().map(|&(from, bytes)| {
@@ -479,10 +479,10 @@ impl<'s> Driver<'s> {
         let Some((machine, mut lasts)) = chosen else { return Some(Parked { step, since, class, demand }) };
         let mut fails = false;
         if faults.failure > 0.0 {
-            let mut dice = Dice::new(self.seed, Of::Failure, subject, attempt);
-            fails = dice.unit() < faults.failure;
+            let mut rng = dice(self.seed, Of::Failure, subject, attempt);
+            fails = rng.unit() < faults.failure;
             if fails {
-                lasts = whole(lasts as f64 * dice.unit());
+                lasts = whole(lasts as f64 * rng.unit());
             }
         }
         self.tokens += 1;

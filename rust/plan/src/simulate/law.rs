@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use rand_distr::{Distribution, Exp, LogNormal, Normal, Uniform, Weibull};
-use rand_xoshiro::Xoshiro256PlusPlus;
-use rand_xoshiro::rand_core::{Rng, SeedableRng};
+
+use crate::rng::Rng;
 
 /// The law of a quantity that is never negative; samples below 0 count as 0.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,34 +92,32 @@ impl Law {
             Law::Uniform { least, most } => f64::midpoint(*least, *most),
             // As good as the true one while few samples fall below 0.
             Law::Normal { mean, .. } | Law::LogNormal { mean, .. } | Law::Exponential { mean } => *mean,
-            Law::Weibull { scale, shape } => scale * gamma(1.0 + 1.0 / shape),
+            Law::Weibull { scale, shape } => scale * libm::tgamma(1.0 + 1.0 / shape),
             Law::Observed(values) | Law::Trace(values) => values.iter().sum::<f64>() / values.len() as f64,
         }
     }
 
     /// A sample of a law that makes sense.
-    pub fn sample(&self, dice: &mut Dice, copy: u32) -> f64 {
+    pub(crate) fn sample(&self, rng: &mut Rng, copy: u32) -> f64 {
         const SURE: &str = "the parameters were checked";
         let value = match self {
             Law::Constant(value) => *value,
             Law::Uniform { least, most } => {
-                Uniform::new_inclusive(*least, *most).expect(SURE).sample(&mut dice.0)
+                Uniform::new_inclusive(*least, *most).expect(SURE).sample(&mut rng.0)
             }
-            Law::Normal { mean, deviation } => {
-                Normal::new(*mean, *deviation).expect(SURE).sample(&mut dice.0)
-            }
+            Law::Normal { mean, deviation } => Normal::new(*mean, *deviation).expect(SURE).sample(&mut rng.0),
             &Law::LogNormal { mean, deviation } => {
                 if mean == 0.0 {
                     return 0.0;
                 }
                 let variance = (1.0 + (deviation / mean).powi(2)).ln();
                 let law = LogNormal::new(mean.ln() - variance / 2.0, variance.sqrt());
-                law.expect(SURE).sample(&mut dice.0)
+                law.expect(SURE).sample(&mut rng.0)
             }
-            Law::Exponential { mean } => mean * Exp::new(1.0).expect(SURE).sample(&mut dice.0),
+            Law::Exponential { mean } => mean * Exp::new(1.0).expect(SURE).sample(&mut rng.0),
             Law::Weibull { scale, .. } if *scale == 0.0 => 0.0,
-            Law::Weibull { scale, shape } => Weibull::new(*scale, *shape).expect(SURE).sample(&mut dice.0),
-            Law::Observed(values) => values[dice.below(values.len())],
+            Law::Weibull { scale, shape } => Weibull::new(*scale, *shape).expect(SURE).sample(&mut rng.0),
+            Law::Observed(values) => values[rng.below(values.len())],
             Law::Trace(values) => values[copy as usize % values.len()],
         };
         value.max(0.0)
@@ -131,28 +129,9 @@ impl Law {
     }
 }
 
-/// The gamma function from 1 to about 100, by Lanczos (1964), to ten digits.
-fn gamma(x: f64) -> f64 {
-    const TERMS: [f64; 8] = [
-        676.520_368_121_885_1,
-        -1_259.139_216_722_402_8,
-        771.323_428_777_653_1,
-        -176.615_029_162_140_6,
-        12.507_343_278_686_905,
-        -0.138_571_095_265_720_12,
-        9.984_369_578_019_572e-6,
-        1.505_632_735_149_311_6e-7,
-    ];
-    let x = x - 1.0;
-    let sum =
-        (1..).zip(TERMS).fold(0.999_999_999_999_809_9, |sum, (n, term)| sum + term / (x + f64::from(n)));
-    let t = x + 7.5;
-    (2.0 * std::f64::consts::PI).sqrt() * t.powf(x + 0.5) * (-t).exp() * sum
-}
-
 /// What a sample is of; each kind has its own numbers.
 #[derive(Clone, Copy, Debug)]
-pub enum Of {
+pub(crate) enum Of {
     Duration = 1,
     Failure,
     Straggler,
@@ -161,30 +140,17 @@ pub enum Of {
     Delay,
 }
 
-/// A source of random numbers for one thing.
-pub struct Dice(Xoshiro256PlusPlus);
-
-impl Dice {
-    pub fn new(seed: u64, of: Of, subject: u64, attempt: u32) -> Self {
-        let mut mix = seed;
-        for part in [of as u64, subject, u64::from(attempt)] {
-            // One step of SplitMix64 (Steele, Lea and Flood, 2014).
-            mix = (mix ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
-            mix = (mix ^ (mix >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mix = (mix ^ (mix >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            mix ^= mix >> 31;
-        }
-        Self(Xoshiro256PlusPlus::seed_from_u64(mix))
+/// The random numbers of one thing.
+pub(crate) fn dice(seed: u64, of: Of, subject: u64, attempt: u32) -> Rng {
+    let mut mix = seed;
+    for part in [of as u64, subject, u64::from(attempt)] {
+        // One step of SplitMix64 (Steele, Lea and Flood, 2014).
+        mix = (mix ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix = (mix ^ (mix >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mix = (mix ^ (mix >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mix ^= mix >> 31;
     }
-
-    /// From 0 up to, but not, 1.
-    pub fn unit(&mut self) -> f64 {
-        (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    pub fn below(&mut self, most: usize) -> usize {
-        ((self.unit() * most as f64) as usize).min(most - 1)
-    }
+    Rng::new(mix)
 }
 
 #[cfg(test)]
@@ -210,7 +176,7 @@ mod tests {
         for law in laws() {
             law.check().unwrap();
             let total: f64 =
-                (0..30_000).map(|n| law.sample(&mut Dice::new(7, Of::Duration, n, 1), n as u32)).sum();
+                (0..30_000).map(|n| law.sample(&mut dice(7, Of::Duration, n, 1), n as u32)).sum();
             let mean = total / 30_000.0;
             assert!((mean - law.mean()).abs() < 0.06, "{law:?}: {mean} instead of {}", law.mean());
         }
@@ -220,7 +186,7 @@ mod tests {
     fn log_normal_samples_have_the_deviation_that_is_asked_for() {
         let law = Law::LogNormal { mean: 3.0, deviation: 2.0 };
         let samples: Vec<f64> =
-            (0..100_000).map(|n| law.sample(&mut Dice::new(7, Of::Duration, n, 1), 0)).collect();
+            (0..100_000).map(|n| law.sample(&mut dice(7, Of::Duration, n, 1), 0)).collect();
         let mean = samples.iter().sum::<f64>() / samples.len() as f64;
         let square = samples.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / samples.len() as f64;
         assert!((square.sqrt() - 2.0).abs() < 0.1, "{}", square.sqrt());
@@ -247,8 +213,8 @@ mod tests {
         #[test]
         fn the_same_thing_has_the_same_sample(seed: u64, subject: u64, attempt in 0u32..5) {
             for law in laws() {
-                let once = law.sample(&mut Dice::new(seed, Of::Duration, subject, attempt), 1);
-                prop_assert_eq!(once, law.sample(&mut Dice::new(seed, Of::Duration, subject, attempt), 1));
+                let once = law.sample(&mut dice(seed, Of::Duration, subject, attempt), 1);
+                prop_assert_eq!(once, law.sample(&mut dice(seed, Of::Duration, subject, attempt), 1));
                 prop_assert!(once >= 0.0 && once.is_finite());
             }
         }
