@@ -312,15 +312,18 @@ class Reader:
     def verify(self, each: Callable[[int, int], object] | None = None) -> bytes: ...
     def commits(self) -> int: ...
 
+_Node = tuple[
+    str, int, float, Mapping[str, float], int | None, Mapping[str, int], Mapping[str, str], str | None, float
+]
+_Platform = tuple[Sequence[_Node], float | Buffer, float | Buffer]
+
 @final
 class Simulator:
     def __new__(
         cls,
         program: Program,
         start: int,
-        machines: Sequence[tuple[str, Mapping[str, int], float, Mapping[str, float], float]],
-        latency: tuple[str, Sequence[float]],
-        bandwidth: float,
+        platform: _Platform,
         default: tuple[str, Sequence[float]],
         durations: Mapping[str, tuple[str, Sequence[float]]],
         answers: Mapping[str, tuple[str, Sequence[float]]],
@@ -331,6 +334,7 @@ class Simulator:
             tuple[float, float],
             Sequence[tuple[int, int, int | None]],
             tuple[tuple[str, Sequence[float]], tuple[str, Sequence[float]]] | None,
+            tuple[str, Sequence[float]],
         ],
         ranking: _Policy,
     ) -> Simulator: ...
@@ -351,17 +355,11 @@ class Simulated:
     def events(self) -> bytes: ...
     def save(self, path: str) -> None: ...
 
-_Node = tuple[
-    str, int, float, Mapping[str, float], int | None, Mapping[str, int], Mapping[str, str], str | None
-]
-
 @final
 class PlanInstance:
     def __new__(
         cls,
-        nodes: Sequence[_Node],
-        latency: float | Buffer,
-        bandwidth: float | Buffer,
+        platform: _Platform,
         columns: Mapping[str, Buffer],
         kind_names: Sequence[str],
         devices: Mapping[str, Buffer],

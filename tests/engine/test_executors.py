@@ -12,7 +12,6 @@ import pytest
 import ferroflow as ff
 from ferroflow.errors import DefinitionError
 
-
 # The bodies of a pool were told that they no longer count.
 STOPPED = threading.Event()
 

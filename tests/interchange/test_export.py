@@ -131,7 +131,7 @@ def test_a_run_is_written_with_what_its_tasks_took() -> None:
     assert instance.workflow.execution is not None
     assert 0 < (instance.makespan or 0) < 20
     assert instance.workflow.execution.executed_at.endswith("+00:00")
-    assert interchange.machines(instance)[0]["name"] == "elsewhere"
+    assert [machine.node_name for machine in instance.machines] == ["elsewhere"]
     for task in instance.executions.values():
         assert task.runtime_in_seconds >= 0
         assert task.machines == ["elsewhere"]
@@ -141,10 +141,11 @@ def test_this_machine_is_described() -> None:
     with ff.Engine() as engine:
         handle = engine.start(ff.Workflow.from_term("w", step.term()))
         handle.result(20)
-        (machine,) = interchange.machines(interchange.to_wfformat(handle.view()))
-    assert machine["name"] == os.uname().nodename
-    assert machine["cores"] == os.cpu_count()
-    assert machine["memory"] > 1 << 20
+        (machine,) = interchange.to_wfformat(handle.view()).machines
+    assert machine.node_name == os.uname().nodename
+    assert machine.cpu is not None
+    assert machine.cpu.core_count == os.cpu_count()
+    assert (machine.memory_in_bytes or 0) > 1 << 20
 
 
 def test_composites_are_left_out_and_their_order_stays() -> None:

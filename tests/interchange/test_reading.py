@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ferroflow import interchange
-from ferroflow.errors import DefinitionError, InvalidInstance, Problem
+from ferroflow.errors import DefinitionError, InvalidInstance, PlanError, Problem
+from ferroflow.plan import Node, plan
 from tests.interchange import made, real
 
 Json = dict[str, Any]
@@ -91,24 +92,32 @@ def test_a_file_with_several_writers_orders_nothing() -> None:
     assert [*zip(columns.sources, columns.targets, columns.bytes, strict=True)] == [(0, 2, 9)]
 
 
+def test_more_processors_than_a_machine_has_were_not_used() -> None:
+    source = made.diamond()
+    ran = source["workflow"]["execution"]["tasks"]
+    ran[1] = {"id": "b", "runtimeInSeconds": 1, "avgCPU": 5000}
+    ran[2] |= {"avgCPU": 5000, "coreCount": 64}
+    cores = dict(zip("abcd", made.read(source).columns.cores, strict=True))
+    assert (cores["b"], cores["c"]) == (8, 64)
+
+
 def test_an_instance_need_not_have_been_executed() -> None:
     instance = made.read(made.instance({"a": []}))
     assert instance.makespan is None
     assert [*instance.columns.runtimes] == [0]
-    assert interchange.machines(instance) == []
+    assert instance.machines == []
+    with pytest.raises(PlanError, match="at least one"):
+        plan(instance.columns, instance.platform(), "heft")
 
 
 @pytest.mark.req("P7.147")
-def test_machines_are_plain_data() -> None:
-    first, second = interchange.machines(made.read(made.diamond()))
-    assert first == {"name": "n1", "cores": 8, "mhz": 2400, "memory": 1 << 34, "labels": {}}
-    assert second == {
-        "name": "n2",
-        "cores": 1,
-        "mhz": None,
-        "memory": None,
-        "labels": {"system": "linux", "vendor": "V"},
-    }
+def test_machines_are_a_platform() -> None:
+    platform = made.read(made.diamond()).platform(bandwidth="1MiB", latency="2ms")
+    assert (platform.bandwidth, platform.latency) == (1 << 20, 0.002)
+    assert platform.nodes == (
+        Node("n1", cores=8, memory=1 << 34),
+        Node("n2", labels={"system": "linux", "vendor": "V"}),
+    )
 
 
 def set_in(place: str, value: Any) -> Callable[[Json], None]:
@@ -362,7 +371,7 @@ def test_recorded_executions_are_read_and_written_without_loss(path: Path) -> No
     # They name all edges at both ends, and no file adds one.
     assert edges == {(parent, task.id) for task in instance.tasks for parent in task.parents}
     assert min(columns.cores) >= 1
-    assert len(interchange.machines(instance)) >= 1
+    assert len(instance.platform().nodes) >= 1
     assert len(instance.executions) == len(instance.tasks)
     assert instance.to_workflow(scale=0.001).program.tasks == [
         "wfformat.clear",

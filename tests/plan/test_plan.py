@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -16,14 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from ferroflow import PlanError
-from ferroflow.cli import main
+from ferroflow import PlanError, interchange
 from ferroflow.plan import Instance, Link, Node, Placed, Platform, Schedule, compare, methods, plan
-from ferroflow.plan.recorded import instance as recorded
-
-DATA = Path(os.environ.get("FERROFLOW_DATA", Path(__file__).parents[3] / "shared" / "data")) / "wfinstances"
+from tests.interchange import real
 
 TWO = Platform([Node("slow"), Node("fast", speed=2.0)], bandwidth=10.0)
 
@@ -268,8 +263,8 @@ def test_a_schedule_is_drawn_and_written() -> None:
     assert shown["movements"] == [
         {"source": 'lo"ad', "target": "<fit>", "from_node": "a", "to_node": "b", "bytes": 8.0}
     ]
-    again = recorded(made.to_wfformat())
-    assert ([*again.costs], [*again.sources], [*again.targets], [*again.bytes]) == (  # type: ignore[misc]
+    again = interchange.read(made.to_wfformat()).columns
+    assert ([*again.runtimes], [*again.sources], [*again.targets], [*again.bytes]) == (
         [2.0, 2.0, 2.0],
         [0, 1],
         [1, 2],
@@ -293,59 +288,14 @@ def test_a_plan_can_be_interrupted() -> None:
     assert b"KeyboardInterrupt" in said or child.returncode == 0
 
 
-def files() -> list[Path]:
-    return sorted(DATA.rglob("*.json"))
-
-
-@pytest.mark.skipif(not DATA.exists(), reason="the real workflows are not here")
-def test_real_workflows_are_planned() -> None:
+@real.each
+def test_recorded_workflows_are_planned(path: Path) -> None:
+    instance = interchange.read(path)
     platform = Platform(
         [Node(f"n{at}", cores=4, speed=1 + at / 4) for at in range(8)], bandwidth="100MiB", latency="1ms"
     )
-    for file in files():
-        document = json.loads(file.read_text())
-        instance = recorded(document)
-        made = plan(instance, platform, "heft")
-        assert made.check() == [], file
-        assert plan(instance, Platform.from_wfformat(document), "heft").check() == [], file
-
-
-@pytest.mark.skipif(not DATA.exists(), reason="the real workflows are not here")
-def test_the_command_line_plans_and_compares(tmp_path: Path) -> None:
-    file = next(it for it in files() if "montage-chameleon-2mass-005d" in it.name)
-    nodes = tmp_path / "platform.yaml"
-    nodes.write_text("nodes: [{name: a, cores: 2}, {name: b, speed: 2.0}]\nbandwidth: 100MiB\n")
-    out = {name: tmp_path / name for name in ("gantt.svg", "plan.mmd", "plan.json", "wf.json", "plot.svg")}
-    options = ["--method", "heft", "--gantt", out["gantt.svg"], "--mermaid", out["plan.mmd"]]
-    options += ["-o", out["plan.json"], "--wfformat", out["wf.json"]]
-    ran = CliRunner().invoke(main, ["plan", str(file), "--nodes", str(nodes), *map(str, options)])
-    assert ran.exit_code == 0, ran.output
-    assert "makespan" in ran.output
-    ET.parse(out["gantt.svg"])
-    assert out["plan.mmd"].read_text().startswith("graph TB")
-    planned = json.loads(out["plan.json"].read_text())
-    assert len(planned["tasks"]) == 58
-    assert json.loads(out["wf.json"].read_text())["schemaVersion"] == "1.5"
-    ran = CliRunner().invoke(main, ["plan", str(file), "--budget", "30", "--json"])
-    assert json.loads(ran.stdout)["evaluations"] <= 30
-    arguments = [
-        "compare",
-        str(file),
-        "--nodes",
-        str(nodes),
-        "--methods",
-        "heft,olb",
-        "--plot",
-        str(out["plot.svg"]),
-    ]
-    ran = CliRunner().invoke(main, arguments)
-    assert ran.exit_code == 0, ran.output
-    assert ran.stdout.splitlines()[0].split() == ["method", "mean", "over", "best", file.stem]
-    ET.parse(out["plot.svg"])
-    nodes.write_text("nodes: [{name: a, speed: -1}]")
-    ran = CliRunner().invoke(main, ["plan", str(file), "--nodes", str(nodes)])
-    assert ran.exit_code == 3
-    assert "speed -1" in ran.stderr
+    assert plan(instance.columns, platform, "heft").check() == []
+    assert plan(instance.columns, instance.platform(), "heft").check() == []
 
 
 def test_a_comparison_ranks_methods() -> None:

@@ -14,9 +14,11 @@ from ferroflow.plan import (
     Amount,
     Exponential,
     Faults,
+    Link,
     LogNormal,
     Loss,
-    Machine,
+    Node,
+    Platform,
     Trace,
     recorded,
     simulate,
@@ -48,7 +50,7 @@ def chain() -> int:
     return train.options(id="last")(load.options(id="first")(1))
 
 
-FOUR = [Machine("four", cores=4)]
+FOUR = [Node("four", cores=4)]
 
 
 def test_a_run_takes_what_its_steps_take() -> None:
@@ -64,9 +66,9 @@ def test_items_share_the_cores() -> None:
     found = simulate(flow, FOUR, durations=durations, answers={"each": 8})
     # Two trainings at a time.
     assert found.makespans == [pytest.approx(1 + 40 + 2, abs=3)]
-    fast = simulate(flow, [Machine("m", cores=4, speed=2)], durations=durations, answers={"each": 8})
+    fast = simulate(flow, [Node("m", cores=4, speed=2)], durations=durations, answers={"each": 8})
     assert fast.makespans[0] == pytest.approx(found.makespans[0] / 2)
-    picky = [Machine("m", cores=4, speeds={"train": 10})]
+    picky = [Node("m", cores=4, speeds={"train": 10})]
     assert simulate(flow, picky, durations=durations, answers={"each": 8}).makespans[0] < 10
 
 
@@ -80,8 +82,8 @@ def test_the_same_seed_gives_the_same_run_whatever_else_there_is() -> None:
     assert run.bars == same.bars
     assert run.events == same.events
     assert max(bar.end for bar in run.bars) == one.makespans[12]
-    # Other machines, the same durations.
-    many = simulate(flow, [Machine("m", cores=100)], durations=durations, answers={"each": 5}, seeds=[12])
+    # Other nodes, the same durations.
+    many = simulate(flow, [Node("m", cores=100)], durations=durations, answers={"each": 5}, seeds=[12])
     lasts = {bar.step: bar.end - bar.start for bar in run.bars}
     assert {bar.step: bar.end - bar.start for bar in many.run(12).bars} == pytest.approx(lasts)
 
@@ -99,7 +101,7 @@ def test_what_goes_wrong_is_handled_by_the_workflow_itself() -> None:
     assert again.makespans[0] == pytest.approx(100 + 120, abs=2)
     gone = simulate(chain, FOUR, faults=Faults(losses=[Loss("four", at=30)]), seeds=2)
     assert gone.states == ["running", "running"]
-    assert "no machine left" in gone.stuck[0]
+    assert "no node left" in gone.stuck[0]
     with pytest.raises(ff.FerroflowError, match="has not ended"):
         gone.run(0).save("never.db")
     coming = Faults(outages=(Exponential(300), 10))
@@ -112,10 +114,10 @@ def test_policies_are_compared_by_the_same_luck() -> None:
         short = [load.options(id=f"short{n}")(n) for n in range(6)]
         return [short, load.options(id="late")(load.options(id="early")(1))]
 
-    machines = [Machine("m", cores=2)]
+    nodes = [Node("m", cores=2)]
     durations = {"load": 2, "late": 10}
     policies: list[Any] = ["fifo", "upward_rank", ff.policy("shortest_first", ageing=0), "longest_first"]
-    found = [simulate(uneven, machines, it, durations=durations).makespans[0] for it in policies]
+    found = [simulate(uneven, nodes, it, durations=durations).makespans[0] for it in policies]
     # What is behind `early` takes longest.
     assert found[1] == min(found) < found[0]
 
@@ -124,21 +126,54 @@ def test_policies_are_compared_by_the_same_luck() -> None:
             return [0.0] * len(steps)
 
     with pytest.raises(TypeError, match="of your own"):
-        simulate(uneven, machines, Own())  # type: ignore[arg-type]
+        simulate(uneven, nodes, Own())  # type: ignore[arg-type]
 
 
 def test_data_travels() -> None:
-    machines = [Machine("slow", cores=1), Machine("fast", cores=2, speed=2)]
     sent = {("first", "last"): 1e9}
-    # Both steps go to the fast machine, and nothing has to travel.
-    found = simulate(chain, machines, durations={"load": 1, "train": 1}, transfers=sent, bandwidth=1e8)
-    assert found.makespans == [1.0]
-    # `train` needs two cores, which only the slow machine's neighbour has.
-    machines = [Machine("quick", cores=1, speed=10), Machine("wide", cores=2)]
-    found = simulate(
-        chain, machines, durations={"load": 1, "train": 1}, transfers=sent, bandwidth=1e8, latency=0.5
-    )
-    assert found.makespans == [pytest.approx(0.1 + 10.5 + 1)]
+    ones = {"load": 1, "train": 1}
+    # Both steps go to the fast node, and nothing has to travel.
+    apart = Platform([Node("slow", cores=1), Node("fast", cores=2, speed=2)], bandwidth=1e8)
+    assert simulate(chain, apart, durations=ones, transfers=sent).makespans == [1.0]
+    # `train` needs two cores, which only the quick node's neighbour has.
+    nodes = [Node("quick", cores=1, speed=10), Node("wide", cores=2)]
+    apart = Platform(nodes, bandwidth=1e8, latency=0.5)
+    assert simulate(chain, apart, durations=ones, transfers=sent).makespans == [pytest.approx(0.1 + 10.5 + 1)]
+    late = simulate(chain, apart, durations=ones, transfers=sent, faults=Faults(delay=2))
+    assert late.makespans == [pytest.approx(0.1 + 12.5 + 1)]
+    # A link of their own is ten times as fast.
+    linked = Platform(nodes, bandwidth=1e8, links=[Link("quick", "wide", bandwidth=1e9)])
+    assert simulate(chain, linked, durations=ones, transfers=sent).makespans == [pytest.approx(0.1 + 1 + 1)]
+
+
+def test_devices_are_what_workflows_call_resources() -> None:
+    @ff.task(name="sim.paint", resources={"gpu": 0.5, "disk": "1GiB"})
+    def paint(n: int) -> int:
+        return n
+
+    @ff.workflow
+    def flow() -> Any:
+        return ff.each([1, 2, 3, 4], paint)
+
+    node = Node("n", cores=8, devices={"gpu": 1})
+    found = simulate(flow, [node], durations={"sim.paint": 1}, answers={"each": 4})
+    assert found.makespans == [2.0]
+    assert simulate(flow, [Node("n", cores=8, devices={"gpu": 2})], answers={"each": 4}).makespans == [60.0]
+    # Disk is in bytes, and endless unless said.
+    small = Node("n", cores=8, devices={"gpu": 1, "disk": 2**30})
+    found = simulate(flow, [small], durations={"sim.paint": 1}, answers={"each": 4})
+    assert found.makespans == [4.0]
+    with pytest.raises(ValueError, match="no node has what step"):
+        simulate(flow, [Node("n", cores=8)])
+
+
+def test_many_nodes_with_all_the_memory_there_is() -> None:
+    @ff.workflow
+    def flow() -> Any:
+        return ff.each([*range(640)], load)
+
+    found = simulate(flow, [Node(f"n{n}") for n in range(64)], answers={"each": 640})
+    assert found.makespans == [600.0]
 
 
 def test_a_simulated_run_is_an_ordinary_run(tmp_path: Path) -> None:
@@ -178,31 +213,31 @@ def test_branches_signals_and_loops_are_answered() -> None:
         first = ff.choose([(ff.expr("x > 3", x=asked), lambda: train(1))], lambda: join([1]))
         return [first, ff.signal("go")]
 
-    machines = [Machine("m", cores=4)]
+    nodes = [Node("m", cores=4)]
     kinds = {kind: name for name, kind, _ in deciding.program.blocks()[0][1]}
     choice, signal = kinds["choice"], kinds["signal"]
     durations = {"ask": 1, "train": 10, "join": 100}
-    left = simulate(deciding, machines, durations=durations, branches={choice: [1, 0]}, seeds=5)
-    right = simulate(deciding, machines, durations=durations, branches={choice: [0, 1]}, seeds=5)
+    left = simulate(deciding, nodes, durations=durations, branches={choice: [1, 0]}, seeds=5)
+    right = simulate(deciding, nodes, durations=durations, branches={choice: [0, 1]}, seeds=5)
     assert set(left.makespans) == {11.0}
     assert set(right.makespans) == {101.0}
-    late = simulate(deciding, machines, durations=durations, branches={choice: [1, 0]}, answers={signal: 500})
+    late = simulate(deciding, nodes, durations=durations, branches={choice: [1, 0]}, answers={signal: 500})
     assert late.makespans == [500.0]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"machines": []}, "no machines"),
-        ({"machines": [Machine("m", cores=1)]}, "no machine has what step"),
-        ({"machines": [Machine("m", cores=4, speed=0)]}, "speed"),
+        ({"platform": []}, "no nodes"),
+        ({"platform": [Node("m", cores=1)]}, "no node has what step"),
+        ({"platform": [Node("m", cores=4, speed=0)]}, "speed"),
         ({"durations": {"lode": 1}}, "'lode'|\"lode\""),
         ({"durations": {"load": -1}}, "0 or more"),
         ({"durations": {"load": float("nan")}}, "finite"),
         ({"durations": {"load": []}}, "at least one value"),
         ({"default": LogNormal(1, float("inf"))}, "finite"),
         ({"seeds": []}, "no seeds"),
-        ({"bandwidth": 0}, "bandwidth"),
+        ({"platform": Platform(["a", "b"], bandwidth=0)}, "bandwidth"),
         ({"transfers": {("first", "nobody"): 1}}, "nobody"),
         ({"transfers": {("first", "last"): -1}}, "0 or more"),
         ({"faults": Faults(failure=2)}, "from 0 to 1"),
@@ -213,10 +248,9 @@ def test_branches_signals_and_loops_are_answered() -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused(change: dict[str, Any], message: str) -> None:
-    arguments: dict[str, Any] = {"machines": FOUR, **change}
-    machines = arguments.pop("machines")
+    arguments: dict[str, Any] = {"platform": FOUR, **change}
     with pytest.raises(ValueError, match=message):
-        simulate(chain, machines, **arguments)
+        simulate(chain, **arguments)
     with pytest.raises(TypeError, match="says no amount"):
         simulate(chain, FOUR, durations={"load": "long"})  # type: ignore[dict-item]
 
@@ -238,7 +272,10 @@ def test_pictures() -> None:
     found = simulate(chain, FOUR, durations={"load": LogNormal(3, 1)}, seeds=200)
     assert ET.fromstring(found.svg()).tag.endswith("svg")
     assert ET.fromstring(found.run(0).gantt()).tag.endswith("svg")
-    assert "makespan, p95" in found._repr_html_()
+    assert ">utilisation<" in found._repr_html_()
+    assert ET.fromstring(found.svg("utilisation")).tag.endswith("svg")
+    with pytest.raises(ValueError, match="none of makespan"):
+        found.svg("price")  # type: ignore[arg-type]
     assert "200 runs" in repr(found)
     for values in ([], [1.0], [0.0, 0.0], [1.0, 2.0, 1e9]):
         assert ET.fromstring(histogram(values, "<&>", "s")).tag.endswith("svg")

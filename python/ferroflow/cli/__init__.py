@@ -11,7 +11,7 @@ With `--json` a command prints one JSON value on every path; what went wrong is
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -19,6 +19,7 @@ from ferroflow import __version__
 from ferroflow._core import parse_duration, parse_size
 from ferroflow._core import states as known_states
 from ferroflow.cli.ending import Group
+from ferroflow.engine.policies import PolicyName
 
 database = click.option(
     "--db",
@@ -328,6 +329,59 @@ def compare(**options: Any) -> None:
     from ferroflow.cli import planning
 
     planning.compare(**options)
+
+
+@main.command()
+@click.argument("target")
+@nodes_file
+@click.option(
+    "--policy",
+    type=click.Choice(get_args(PolicyName)),
+    default="upward_rank",
+    show_default=True,
+    help="How ready steps are ranked.",
+)
+@click.option("--runs", type=click.IntRange(1), default=100, show_default=True, help="How many.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The first run's.")
+@click.option(
+    "--deviation",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="How much the seconds of recorded tasks vary, as a share of them.",
+)
+@click.option(
+    "--duration",
+    "durations",
+    multiple=True,
+    metavar="NAME=SECONDS",
+    help="Of a task, or of a step by its id or path; may be repeated.",
+)
+@click.option(
+    "--default", type=click.FloatRange(0), default=None, help="Seconds of all others.  [default: 60]"
+)
+@click.option(
+    "--answer",
+    "answers",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="Items of an each, rounds of a loop, seconds of a sleep; may be repeated.",
+)
+@click.option("--failure", type=click.FloatRange(0, 1), default=0.0, help="The share of attempts that fail.")
+@click.option("--stragglers", type=click.FloatRange(0, 1), default=0.0, help="The share of slow attempts.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the makespans: an SVG.")
+@click.option("--gantt", type=click.Path(path_type=Path, dir_okay=False), help="Draw the first run: an SVG.")
+@click.option(
+    "--save", type=click.Path(path_type=Path, dir_okay=False), help="Add the first to this database."
+)
+@as_json
+def simulate(**options: Any) -> None:
+    """Simulate runs of a workflow in virtual time.
+
+    TARGET is as for `run`: a definition, FILE.py:NAME, MODULE:NAME, or a recorded execution.
+    """
+    from ferroflow.cli import simulating
+
+    simulating.run(**options)
 
 
 @main.command(name="verify-log")

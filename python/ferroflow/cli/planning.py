@@ -4,41 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 
+from ferroflow import interchange
 from ferroflow.cli.ending import say
 from ferroflow.cli.looking import table
 from ferroflow.cli.picturing import write
-from ferroflow.errors import PlanError
-from ferroflow.plan import Instance, Platform
+from ferroflow.plan import Platform
 from ferroflow.plan import compare as compare_methods
 from ferroflow.plan import plan as make_plan
-from ferroflow.plan.recorded import instance
 
 
-def read(path: Path) -> tuple[dict[str, Any], Instance]:
-    """Return a WfFormat document and its tasks."""
-    try:
-        document = msgspec.json.decode(path.read_bytes())
-    except msgspec.DecodeError as error:
-        raise PlanError(f"{path} is not JSON: {error}") from None
-    try:
-        return document, instance(document)
-    except PlanError as error:
-        raise PlanError(f"{path}: {error}") from None
-
-
-def platform(nodes: Path | None, document: dict[str, Any]) -> Platform:
-    """Return the platform of a file, or else the machines that a document names."""
+def platform(nodes: Path | None, instance: interchange.Instance | None = None) -> Platform:
+    """Return the platform of a file, or else the machines of an instance, or else this one."""
     if nodes is not None:
+        if nodes.suffix == ".json" and interchange.is_wfformat(nodes.read_bytes()):
+            return interchange.read(nodes).platform()
         return Platform.load(nodes)
-    try:
-        return Platform.from_wfformat(document)
-    except PlanError:
-        return Platform.here()
+    return instance.platform() if instance is not None and instance.machines else Platform.here()
 
 
 def plan(
@@ -56,8 +41,9 @@ def plan(
     as_json: bool,
 ) -> None:
     """Plan a recorded workflow."""
-    document, tasks = read(file)
-    made = make_plan(tasks, platform(nodes, document), method, budget=budget, seconds=seconds, seed=seed)
+    instance = interchange.read(file)
+    where = platform(nodes, instance)
+    made = make_plan(instance.columns, where, method, budget=budget, seconds=seconds, seed=seed)
     if gantt is not None:
         write(gantt, made.gantt())
     if mermaid is not None:
@@ -86,10 +72,10 @@ def compare(
     as_json: bool,
 ) -> None:
     """Compare methods on recorded workflows."""
-    read_files = [read(file) for file in files]
-    given = {file.stem: tasks for file, (_, tasks) in zip(files, read_files, strict=True)}
+    instances = {file.stem: interchange.read(file) for file in files}
+    given = {name: instance.columns for name, instance in instances.items()}
     chosen = [it.strip() for it in methods.split(",")] if methods is not None else None
-    where = platform(nodes, read_files[0][0])
+    where = platform(nodes, next(iter(instances.values())))
     made = compare_methods(given, where, chosen, seconds=seconds)
     if plot is not None:
         write(plot, made.svg())

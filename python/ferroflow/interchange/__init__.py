@@ -18,7 +18,6 @@ from ferroflow.interchange.wfformat import (
     TaskExecution,
     TaskSpecification,
     is_wfformat,
-    machines,
     read,
     write,
 )
@@ -41,7 +40,6 @@ __all__ = [
     "TaskSpecification",
     "compared",
     "is_wfformat",
-    "machines",
     "read",
     "to_wfformat",
     "write",

@@ -28,7 +28,7 @@ class Columns:
     runtimes
         Seconds, as recorded; 0 where nothing is. Type "d".
     cores
-        Processors that a task needs: as recorded, or as `cpu` says. Type "I".
+        Processors that a task needs: as recorded, or as `cpu` says and a machine has. Type "I".
     cpu
         Per cent of one processor, as recorded; 100 where nothing is. Type "d".
     memory
@@ -69,10 +69,11 @@ class Columns:
         """Return the columns of an instance."""
         index = instance.index
         took = [instance.executions.get(task.id) for task in instance.tasks]
+        known = [it.cpu.core_count for it in instance.machines if it.cpu and it.cpu.core_count]
         return cls(
             names=[task.id for task in instance.tasks],
             runtimes=array("d", (it.runtime_in_seconds if it else 0.0 for it in took)),
-            cores=array("I", (cores(it) for it in took)),
+            cores=array("I", (cores(it, max(known, default=None)) for it in took)),
             cpu=array("d", (cpu(it) for it in took)),
             memory=array("q", (int(it.memory_in_bytes or 0) if it else 0 for it in took)),
             sources=array("I", (source for source, _ in index.edges)),
@@ -86,8 +87,10 @@ def cpu(took: TaskExecution | None) -> float:
     return 100.0 if took is None or took.avg_cpu is None else took.avg_cpu
 
 
-def cores(took: TaskExecution | None) -> int:
-    """Return how many processors a task needs."""
+def cores(took: TaskExecution | None, most: float | None = None) -> int:
+    """Return how many processors a task needs, as recorded or measured on machines with at most so many."""
     if took is not None and took.core_count is not None:
         return ceil(took.core_count)
-    return max(1, ceil((cpu(took) - NOISE) / 100))
+    # Of tasks that end at once more is measured than can be.
+    found = max(1, ceil((cpu(took) - NOISE) / 100))
+    return found if most is None else min(found, ceil(most))

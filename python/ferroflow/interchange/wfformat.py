@@ -20,7 +20,11 @@ from ferroflow.interchange.columns import Columns
 from ferroflow.interchange.index import Index
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from ferroflow.define import Workflow
+    from ferroflow.engine.policies import BuiltinPolicy, PolicyName
+    from ferroflow.plan import Faults, Node, Platform, Simulation
 
 VERSION = "1.5"
 
@@ -288,6 +292,87 @@ class Instance(Record, frozen=True, dict=True):
 
         return to_workflow(self, scale=scale, max_disk=max_disk, processors=processors)
 
+    def platform(self, *, bandwidth: float | str = float("inf"), latency: float | str = 0.0) -> Platform:
+        """Return the machines on which it ran, as planners and simulations take them.
+
+        A node's speed is its clock over that of the slowest.
+
+        Parameters
+        ----------
+        bandwidth, latency
+            Of all links, of which WfFormat says nothing; as `ferroflow.plan.Platform` takes them.
+
+        Raises
+        ------
+        PlanError
+            If there are no machines.
+
+        Examples
+        --------
+        >>> from ferroflow import interchange
+        >>> clocks = {"n1": 3000, "n2": 2000}
+        >>> machines = [{"nodeName": it, "cpu": {"speedInMHz": clock}} for it, clock in clocks.items()]
+        >>> execution = {"makespanInSeconds": 0, "executedAt": "", "tasks": [], "machines": machines}
+        >>> one = {"name": "hello", "id": "hello", "parents": [], "children": []}
+        >>> instance = interchange.read({
+        ...     "name": "hello", "schemaVersion": "1.5",
+        ...     "workflow": {"specification": {"tasks": [one]}, "execution": execution},
+        ... })
+        >>> [(node.name, node.speed) for node in instance.platform().nodes]
+        [('n1', 1.5), ('n2', 1.0)]
+        """
+        from ferroflow.interchange.elsewhere import platform
+
+        return platform(self, bandwidth=bandwidth, latency=latency)
+
+    def simulate(
+        self,
+        platform: Platform | Iterable[Node | str] | None = None,
+        policy: PolicyName | BuiltinPolicy = "upward_rank",
+        *,
+        seeds: int | Iterable[int] = 1,
+        deviation: float = 0.0,
+        faults: Faults | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> Simulation:
+        """Simulate runs of it: tasks take what was recorded, and what they write has to get to their readers.
+
+        Parameters
+        ----------
+        platform
+            Where; its own machines if None.
+        policy, seeds, faults, progress
+            As `ferroflow.plan.simulate` takes them.
+        deviation
+            How much a task's seconds vary, as a share of those recorded; by a log-normal law.
+
+        Raises
+        ------
+        PlanError
+            If something makes no sense, or a task fits nowhere.
+
+        Examples
+        --------
+        >>> from ferroflow import interchange
+        >>> from ferroflow.plan import Node
+        >>> tasks = [{"name": it, "id": it, "parents": [], "children": []} for it in "abc"]
+        >>> ran = [{"id": it, "runtimeInSeconds": 5} for it in "abc"]
+        >>> instance = interchange.read({
+        ...     "name": "three", "schemaVersion": "1.5",
+        ...     "workflow": {
+        ...         "specification": {"tasks": tasks},
+        ...         "execution": {"makespanInSeconds": 15, "executedAt": "", "tasks": ran},
+        ...     },
+        ... })
+        >>> instance.simulate([Node("one", cores=2)]).makespans
+        [10.0]
+        """
+        from ferroflow.interchange.elsewhere import simulated
+
+        return simulated(
+            self, platform, policy, seeds=seeds, deviation=deviation, faults=faults, progress=progress
+        )
+
 
 class _Head(msgspec.Struct, rename="camel"):
     """What tells the version, whatever else there is."""
@@ -429,45 +514,3 @@ def is_wfformat(text: bytes) -> bool:
         # Numbers that are none are found where the whole is read.
         return b'"schemaVersion"' in text
     return "schemaVersion" in keys or ("workflow" in keys and "term" not in keys)
-
-
-def machines(instance: Instance) -> list[dict[str, Any]]:
-    """Return the machines of an instance as plain data.
-
-    Returns
-    -------
-    An object a machine: `name`, `cores` (1 if that is not known), `mhz` and `memory` in bytes (None
-    if they are not known), and `labels` of what else is known.
-
-    Examples
-    --------
-    >>> from ferroflow import interchange
-    >>> node = {"nodeName": "n1", "cpu": {"coreCount": 48, "speedInMHz": 1200}, "memoryInBytes": 1 << 30}
-    >>> execution = {"makespanInSeconds": 0, "executedAt": "", "tasks": [], "machines": [node]}
-    >>> one = {"name": "hello", "id": "hello", "parents": [], "children": []}
-    >>> instance = interchange.read({
-    ...     "name": "hello", "schemaVersion": "1.5",
-    ...     "workflow": {"specification": {"tasks": [one]}, "execution": execution},
-    ... })
-    >>> interchange.machines(instance)
-    [{'name': 'n1', 'cores': 48, 'mhz': 1200, 'memory': 1073741824, 'labels': {}}]
-    """
-    found = []
-    for machine in instance.machines:
-        cpu = machine.cpu or Cpu()
-        labels = {
-            "system": machine.system,
-            "architecture": machine.architecture,
-            "release": machine.release,
-            "vendor": cpu.vendor,
-        }
-        found.append(
-            {
-                "name": machine.node_name,
-                "cores": cpu.core_count or 1,
-                "mhz": cpu.speed_in_mhz,
-                "memory": machine.memory_in_bytes,
-                "labels": {name: text for name, text in labels.items() if text is not None},
-            }
-        )
-    return found

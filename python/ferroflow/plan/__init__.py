@@ -31,7 +31,6 @@ from ferroflow.plan.schedule import Bounds, Movement, Placement, Schedule, Viola
 from ferroflow.plan.simulation import (
     Faults,
     Loss,
-    Machine,
     SimulatedRun,
     Simulation,
     recorded,
@@ -56,7 +55,6 @@ __all__ = [
     "LoadTask",
     "LogNormal",
     "Loss",
-    "Machine",
     "Method",
     "Movement",
     "Node",

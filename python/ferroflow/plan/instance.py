@@ -156,7 +156,6 @@ class Instance:
             columns["memory"] = whole(self.memory, "memory")
         if self.times is not None:
             columns["times"] = _flat(self.times)
-        nodes, latency, bandwidth = platform._core()
         at = {node.name: number for number, node in enumerate(platform.nodes)}
         inputs = []
         for it in self.placed:
@@ -167,7 +166,7 @@ class Instance:
         devices = {name: whole(column, name) for name, column in self.devices.items()}
         labels = {task: dict(wanted) for task, wanted in self.labels.items()}
         try:
-            return _core.PlanInstance(nodes, latency, bandwidth, columns, names, devices, labels, inputs)
+            return _core.PlanInstance(platform._core(), columns, names, devices, labels, inputs)
         except OverflowError as error:
             raise PlanError(f"a number is out of range: {error}") from None
         except ValueError as error:

@@ -40,26 +40,31 @@ def _seconds(given: float | str, what: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A place where tasks run.
+    """A place where steps run.
 
     Parameters
     ----------
     name
         What it is called; no two nodes of a platform share a name.
     cores
-        How many cores' worth of tasks run at one time.
+        How many cores' worth of work it does at one time.
     speed
-        Work a second: a task of cost 10 takes 5 s on a node of speed 2.
+        How much faster it works than what durations were measured on: what takes 10 s there takes 5 s on a
+        node of speed 2.
     speeds
-        Speeds for kinds of task that differ from `speed`, by kind.
+        Speeds that differ from `speed`, by the kind of a task that is planned, the name of one that is
+        simulated.
     memory
         Bytes, or a size such as `"16GiB"`; None is as much as anybody wants.
     devices
-        Divisible extras by name, such as `{"gpu": 2, "gpu_memory": 16 * 2**30}`.
+        Divisible extras by name, such as `{"gpu": 2, "gpu_memory": 16 * 2**30}`; those that workflows name
+        among `resources`. As much `disk` as anybody wants is there unless said.
     labels
         What tasks may ask for, such as `{"role": "worker"}`.
     location
         Where it stands, such as `"region-1"`.
+    price
+        What an hour of one core costs.
 
     Examples
     --------
@@ -76,6 +81,7 @@ class Node:
     devices: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     location: str | None = None
+    price: float = 0.0
 
     def __post_init__(self) -> None:
         if self.memory is not None:
@@ -254,7 +260,7 @@ class Platform:
 
     @classmethod
     def load(cls, path: str | Path) -> Platform:
-        """Return the platform that a `.json` or `.yaml` file describes; a WfFormat file is one too.
+        """Return the platform that a `.json` or `.yaml` file describes.
 
         Examples
         --------
@@ -269,69 +275,7 @@ class Platform:
         path = Path(path)
         if path.suffix in (".yaml", ".yml"):
             return cls.from_yaml(path.read_bytes())
-        text = path.read_bytes()
-        try:
-            given = msgspec.json.decode(text)
-        except msgspec.DecodeError as error:
-            raise PlanError(f"{path} is not JSON: {error}") from None
-        if isinstance(given, Mapping) and "workflow" in given:
-            return cls.from_wfformat(given)
-        return cls.from_dict(given)
-
-    @classmethod
-    def from_wfformat(
-        cls,
-        document: Mapping[str, Any],
-        *,
-        bandwidth: float | str = float("inf"),
-        latency: float | str = 0.0,
-    ) -> Platform:
-        """Return the machines on which a WfFormat 1.5 document says that it ran.
-
-        A machine's speed is its clock over that of the slowest.
-
-        Parameters
-        ----------
-        document
-            The decoded document.
-        bandwidth, latency
-            Of all links: WfFormat says nothing of them.
-
-        Raises
-        ------
-        PlanError
-            If the document names no machines.
-
-        Examples
-        --------
-        >>> from ferroflow.plan import Platform
-        >>> machines = [
-        ...     {"nodeName": "a", "cpu": {"coreCount": 48, "speedInMHz": 3000}},
-        ...     {"nodeName": "b", "cpu": {"coreCount": 24, "speedInMHz": 2000}},
-        ... ]
-        >>> document = {"workflow": {"execution": {"machines": machines}}}
-        >>> [it.speed for it in Platform.from_wfformat(document).nodes]
-        [1.5, 1.0]
-        """
-        machines = ((document.get("workflow") or {}).get("execution") or {}).get("machines") or []
-        if not machines:
-            raise PlanError("the document names no machines")
-        clocks = [float((it.get("cpu") or {}).get("speedInMHz") or 0) for it in machines]
-        slowest = min((it for it in clocks if it > 0), default=1.0)
-        return cls(
-            [
-                Node(
-                    str(it["nodeName"]),
-                    cores=int((it.get("cpu") or {}).get("coreCount") or 1),
-                    speed=clock / slowest if clock > 0 else 1.0,
-                    memory=it.get("memoryInBytes"),
-                    labels={key: str(it[key]) for key in ("system", "architecture") if it.get(key)},
-                )
-                for it, clock in zip(machines, clocks, strict=True)
-            ],
-            bandwidth=bandwidth,
-            latency=latency,
-        )
+        return cls.from_json(path.read_bytes())
 
     @classmethod
     def here(cls) -> Platform:
@@ -396,6 +340,7 @@ class Platform:
                 dict(it.devices),
                 dict(it.labels),
                 it.location,
+                float(it.price),
             )
             for it in self.nodes
         ]

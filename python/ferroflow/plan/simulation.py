@@ -6,62 +6,33 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ferroflow import _core
 from ferroflow.engine.policies import BuiltinPolicy, PolicyName, chosen
+from ferroflow.errors import PlanError
+from ferroflow.plan.instance import refused
 from ferroflow.plan.laws import Amount, Constant, law
+from ferroflow.plan.platform import Node, Platform
 
 if TYPE_CHECKING:
     from ferroflow.define import Workflow
     from ferroflow.engine.records import RunView
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """A machine that simulated steps run on.
+Figure = Literal["makespan", "cost", "utilisation"]
+"""What a simulated run comes to."""
 
-    Parameters
-    ----------
-    name
-        What it is called.
-    cores
-        How many steps of one core it takes at a time.
-    speed
-        How much faster it works than what durations were measured on.
-    speeds
-        The same for single tasks, by name.
-    memory, disk
-        Bytes; as good as endless unless said.
-    resources
-        Further resources: name and amount.
-    price
-        What an hour of one core costs.
-
-    Examples
-    --------
-    >>> from ferroflow.plan import Machine
-    >>> Machine("fast", cores=8, speed=2.0).cores
-    8
-    """
-
-    name: str
-    cores: float = 1
-    speed: float = 1.0
-    speeds: Mapping[str, float] = field(default_factory=dict)
-    memory: int = 1 << 60
-    disk: int = 1 << 60
-    resources: Mapping[str, float] = field(default_factory=dict)
-    price: float = 0.0
+FIGURES: tuple[Figure, ...] = get_args(Figure)
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A machine that is lost, with all that runs on it, and perhaps comes back.
+    """A node that is lost, with all that runs on it, and perhaps comes back.
 
     Parameters
     ----------
-    machine
+    node
         Its name.
     at
         Seconds after the start.
@@ -75,7 +46,7 @@ class Loss:
     300
     """
 
-    machine: str
+    node: str
     at: float
     until: float | None = None
 
@@ -91,9 +62,11 @@ class Faults:
     stragglers, slowness
         How likely an attempt is to be slow, and how many times as long it then takes.
     losses
-        Machines that are lost at given times. Attempts on them fail as those whose process dies.
+        Nodes that are lost at given times. Attempts on them fail as those whose process dies.
     outages
-        Seconds for which each machine is up, and down, in turn, or None for machines that stay.
+        Seconds for which each node is up, and down, in turn, or None for nodes that stay.
+    delay
+        Seconds that what goes from one node to another is late, beyond the latency of the link.
 
     Examples
     --------
@@ -107,6 +80,7 @@ class Faults:
     slowness: float = 5.0
     losses: Sequence[Loss] = ()
     outages: tuple[Amount, Amount] | None = None
+    delay: Amount = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +89,7 @@ class Bar:
 
     step: str
     attempt: int
-    machine: str
+    node: str
     start: float
     end: float
 
@@ -126,20 +100,20 @@ class SimulatedRun:
     Examples
     --------
     >>> import ferroflow as ff
-    >>> from ferroflow.plan import Machine, simulate
+    >>> from ferroflow.plan import simulate
     >>> @ff.task
     ... def work(n: int) -> int:
     ...     return n
     >>> @ff.workflow
     ... def flow():
     ...     return work(work.options(id="first")(1))
-    >>> run = simulate(flow, [Machine("m")], durations={"work": 2, "first": 5}).run(0)
+    >>> run = simulate(flow, ["m"], durations={"work": 2, "first": 5}).run(0)
     >>> [(bar.step, bar.start, bar.end) for bar in run.bars]
     [('first', 0.0, 5.0), ('work', 5.0, 7.0)]
     """
 
-    def __init__(self, core: _core.Simulated, machines: Sequence[Machine], title: str) -> None:
-        self._core, self._machines, self._title = core, machines, title
+    def __init__(self, core: _core.Simulated, platform: Platform, title: str) -> None:
+        self._core, self._platform, self._title = core, platform, title
 
     @property
     def id(self) -> str:
@@ -154,10 +128,10 @@ class SimulatedRun:
     @property
     def bars(self) -> list[Bar]:
         """Attempts, in the order in which they ended."""
-        names = [machine.name for machine in self._machines]
+        names = [node.name for node in self._platform.nodes]
         return [
-            Bar(step, attempt, names[machine], start / 1e6, end / 1e6)
-            for step, attempt, machine, start, end in self._core.placed()
+            Bar(step, attempt, names[node], start / 1e6, end / 1e6)
+            for step, attempt, node, start, end in self._core.placed()
         ]
 
     @property
@@ -183,10 +157,10 @@ class SimulatedRun:
         Examples
         --------
         >>> import ferroflow as ff, tempfile, pathlib
-        >>> from ferroflow.plan import Machine, simulate
+        >>> from ferroflow.plan import simulate
         >>> flow = ff.Workflow.from_term("w", ff.library.condition.term("data", True))
         >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> id = simulate(flow, [Machine("m")]).run(7).save(folder / "runs.db")
+        >>> id = simulate(flow, ["m"]).run(7).save(folder / "runs.db")
         >>> with ff.Engine(folder / "runs.db") as engine:
         ...     engine.handle(id).view().state
         'completed'
@@ -195,11 +169,14 @@ class SimulatedRun:
         return self.id
 
     def gantt(self) -> str:
-        """Return a picture of what ran where and when, as SVG."""
+        """Return a picture of what ran where and when, as SVG: rows for each node."""
         from ferroflow import draw
 
-        bars = [(f"{bar.step} @ {bar.machine}", bar.start, bar.end, "completed") for bar in self.bars]
-        return draw.gantt(bars, self._title)
+        def name(bar: Bar) -> str:
+            return bar.step if bar.attempt == 1 else f"{bar.step}, attempt {bar.attempt}"
+
+        bars = [(name(bar), bar.start, bar.end, "completed", bar.node) for bar in self.bars]
+        return draw.grouped(bars, [node.name for node in self._platform.nodes], self._title)
 
     def _repr_html_(self) -> str:
         return self.gantt()
@@ -230,15 +207,15 @@ class Simulation:
     Examples
     --------
     >>> import ferroflow as ff
-    >>> from ferroflow.plan import LogNormal, Machine, simulate
+    >>> from ferroflow.plan import LogNormal, Node, simulate
     >>> @ff.task
     ... def fit(n: int) -> int:
     ...     return n
     >>> @ff.workflow
     ... def flow():
     ...     return ff.each([1, 2, 3, 4], fit)
-    >>> machines = [Machine("a", cores=2), Machine("b", cores=1, speed=2)]
-    >>> found = simulate(flow, machines, durations={"fit": LogNormal(10, 3)}, answers={"each": 4}, seeds=100)
+    >>> nodes = [Node("a", cores=2), Node("b", cores=1, speed=2)]
+    >>> found = simulate(flow, nodes, durations={"fit": LogNormal(10, 3)}, answers={"each": 4}, seeds=100)
     >>> 10 < found.quantile(0.5) < 25
     True
     """
@@ -252,15 +229,15 @@ class Simulation:
     attempts: list[int]
     stuck: dict[int, str]
     _core: _core.Simulator = field(repr=False)
-    _machines: Sequence[Machine] = field(repr=False)
+    _platform: Platform = field(repr=False)
 
     @property
     def mean(self) -> float:
         """The mean makespan in seconds."""
         return sum(self.makespans) / len(self.makespans)
 
-    def quantile(self, share: float) -> float:
-        """Return the makespan that a share of the runs, from 0 to 1, does not exceed.
+    def quantile(self, share: float, of: Figure = "makespan") -> float:
+        """Return the makespan, cost or utilisation that a share of the runs, from 0 to 1, does not exceed.
 
         Raises
         ------
@@ -269,11 +246,17 @@ class Simulation:
         """
         if not 0 <= share <= 1:
             raise ValueError(f"{share} is no share: give a number from 0 to 1")
-        return sorted(self.makespans)[round(share * (len(self.makespans) - 1))]
+        return sorted(self._of(of))[round(share * (len(self.seeds) - 1))]
+
+    def _of(self, figure: Figure) -> list[float]:
+        columns = {"makespan": self.makespans, "cost": self.costs, "utilisation": self.utilisations}
+        if figure not in columns:
+            raise ValueError(f"{figure!r} is none of {', '.join(columns)}")
+        return columns[figure]
 
     def run(self, seed: int) -> SimulatedRun:
         """Simulate one seed again, and keep all that happens."""
-        return SimulatedRun(self._core.one(seed), self._machines, f"{self.title}, seed {seed}")
+        return SimulatedRun(self._core.one(seed), self._platform, f"{self.title}, seed {seed}")
 
     def summary(self) -> dict[str, Any]:
         """Return the figures that say most, for people and machines."""
@@ -281,35 +264,37 @@ class Simulation:
         return {
             "runs": count,
             "states": dict(Counter(self.states)),
-            "makespan": {
-                "mean": self.mean,
-                **{f"p{share}": self.quantile(share / 100) for share in (5, 50, 95)},
-                "least": min(self.makespans),
-                "most": max(self.makespans),
-            },
-            "cost": sum(self.costs) / count,
-            "utilisation": sum(self.utilisations) / count,
+            **{figure: self._spread(figure) for figure in FIGURES},
             "attempts": sum(self.attempts) / count,
         }
 
-    def svg(self) -> str:
-        """Return a histogram of the makespans."""
+    def _spread(self, figure: Figure) -> dict[str, float]:
+        values = self._of(figure)
+        return {
+            "mean": sum(values) / len(values),
+            "least": min(values),
+            **{f"p{share}": self.quantile(share / 100, figure) for share in (5, 50, 95)},
+            "most": max(values),
+        }
+
+    def svg(self, of: Figure = "makespan") -> str:
+        """Return a histogram of the makespans, costs or utilisations."""
         from ferroflow.draw.histogram import histogram
 
-        return histogram(self.makespans, f"makespan of {self.title}, {len(self.seeds)} runs", "s")
+        title = f"{of} of {self.title}, {len(self.seeds)} runs"
+        return histogram(self._of(of), title, "s" if of == "makespan" else "")
 
     def _repr_html_(self) -> str:
         from ferroflow.draw import page
 
         found = self.summary()
-        rows = [
-            ("states", ", ".join(f"{count} {state}" for state, count in found["states"].items())),
-            *((f"makespan, {name}", f"{value:.4g} s") for name, value in found["makespan"].items()),
-            ("cost", f"{found['cost']:.4g}"),
-            ("utilisation", f"{found['utilisation']:.1%}"),
-            ("attempts", f"{found['attempts']:.4g}"),
-        ]
-        return page.block(f"simulation of {self.title}", self.svg(), page.table(("what", "figure"), rows))
+        columns = ("", *found["makespan"])
+        rows = [(figure, *(f"{it:.4g}" for it in found[figure].values())) for figure in FIGURES]
+        ends = ", ".join(f"{count} {state}" for state, count in found["states"].items())
+        tables = page.table(columns, rows) + page.table(
+            ("runs", "attempts a run"), [(ends, f"{found['attempts']:.4g}")]
+        )
+        return page.block(f"simulation of {self.title}", self.svg(), tables)
 
     def __repr__(self) -> str:
         count = len(self.seeds)
@@ -318,7 +303,7 @@ class Simulation:
 
 def simulate(
     workflow: Workflow[..., Any],
-    machines: Sequence[Machine],
+    platform: Platform | Iterable[Node | str],
     policy: PolicyName | BuiltinPolicy = "upward_rank",
     *,
     seeds: int | Iterable[int] = 1,
@@ -327,8 +312,6 @@ def simulate(
     answers: Mapping[str, Amount] | None = None,
     branches: Mapping[str, Sequence[float]] | None = None,
     transfers: Mapping[tuple[str, str], float] | None = None,
-    latency: Amount = 0.0,
-    bandwidth: float = float("inf"),
     faults: Faults | None = None,
     start: int = 0,
     progress: Callable[[int], object] | None = None,
@@ -345,14 +328,15 @@ def simulate(
     ----------
     workflow
         What runs.
-    machines
-        Where: a step goes to the machine with room where it ends first.
+    platform
+        Where: a step goes to the node with room where it ends first. A platform, or nodes with nothing
+        between them.
     policy
         How ready steps are ranked, as engines take it; it knows how long steps take in the mean.
     seeds
         How many runs (with the seeds 0, 1, …), or their seeds. They are simulated on all processors.
     durations
-        Seconds on a machine of speed 1, by the name of a task, or by a step's id, or its path for what
+        Seconds on a node of speed 1, by the name of a task, or by a step's id, or its path for what
         is inside another (`each/train`). A number, a list of what was seen, or a law.
     default
         The same for all others.
@@ -362,10 +346,8 @@ def simulate(
     branches
         How likely each branch of a choice is, the else branch last (else all are as likely).
     transfers
-        Bytes that go from one step to another, by their ids.
-    latency, bandwidth
-        Seconds before the first byte arrives on another machine, and bytes a second after that. The
-        step's machine waits for its data.
+        Bytes that go from one step to another, by their ids. A node that does not have them waits as long
+        as the platform's link takes.
     faults
         What goes wrong.
     start
@@ -375,28 +357,28 @@ def simulate(
 
     Raises
     ------
-    ValueError
-        If something makes no sense, or no step or task has a given name.
+    PlanError
+        If something makes no sense, or no step or task has a given name. It is a `ValueError`.
 
     Examples
     --------
     >>> import ferroflow as ff
-    >>> from ferroflow.plan import Faults, Machine, simulate
+    >>> from ferroflow.plan import Faults, Node, simulate
     >>> @ff.task(retry=3)
     ... def brew(n: int) -> int:
     ...     return n
     >>> @ff.workflow
     ... def flow():
     ...     return [brew.options(id=f"w{n}")(n) for n in range(8)]
-    >>> found = simulate(flow, [Machine("m", cores=4)], durations={"brew": 5}, seeds=20)
+    >>> found = simulate(flow, [Node("m", cores=4)], durations={"brew": 5}, seeds=20)
     >>> set(found.makespans), found.utilisations[0]
     ({10.0}, 1.0)
-    >>> simulate(flow, [Machine("m", cores=4)], faults=Faults(failure=0.2), seeds=20).mean > 120
+    >>> simulate(flow, [Node("m", cores=4)], faults=Faults(failure=0.2), seeds=20).mean > 120
     True
     """
     numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not numbers:
-        raise ValueError("no seeds: give at least one")
+        raise PlanError("no seeds: give at least one")
     ids = _ids(workflow, transfers or {})
     spelled, own = chosen(policy)
     if own is not None:
@@ -404,16 +386,15 @@ def simulate(
             "a policy of your own can't be simulated: give a name, or what ff.policy(...) returns"
         )
     wrong = faults or Faults()
-    names = {machine.name: number for number, machine in enumerate(machines)}
+    where = platform if isinstance(platform, Platform) else Platform(platform)
+    names = {node.name: number for number, node in enumerate(where.nodes)}
     for loss in wrong.losses:
-        if loss.machine not in names:
-            raise ValueError(f"there is no machine {loss.machine!r} to be lost; there are {', '.join(names)}")
-    core = _core.Simulator(
+        if loss.node not in names:
+            raise PlanError(f"there is no node {loss.node!r} to be lost; there are {', '.join(names)}")
+    core = _simulator(
         workflow.program,
         start,
-        [_machine(machine) for machine in machines],
-        law(latency).parts(),
-        bandwidth,
+        where._core(),
         law(default).parts(),
         {name: law(amount).parts() for name, amount in (durations or {}).items()},
         {name: law(amount).parts() for name, amount in (answers or {}).items()},
@@ -423,7 +404,7 @@ def simulate(
         spelled,
     )
     rows = core.all(numbers, progress)
-    cores = sum(machine.cores for machine in machines)
+    cores = sum(node.cores for node in where.nodes)
     return Simulation(
         title=f"{workflow.name} {workflow.version}",
         seeds=numbers,
@@ -434,7 +415,7 @@ def simulate(
         attempts=[row[5] for row in rows],
         stuck={seed: row[6] for seed, row in zip(numbers, rows, strict=True) if row[6] is not None},
         _core=core,
-        _machines=tuple(machines),
+        _platform=where,
     )
 
 
@@ -449,7 +430,7 @@ def recorded(view: RunView) -> dict[str, Amount]:
     Examples
     --------
     >>> import ferroflow as ff
-    >>> from ferroflow.plan import Machine, recorded, simulate
+    >>> from ferroflow.plan import Node, recorded, simulate
     >>> @ff.task
     ... def tally(n: int) -> int:
     ...     return n
@@ -460,7 +441,7 @@ def recorded(view: RunView) -> dict[str, Amount]:
     ...     run = engine.start(flow)
     ...     _ = run.result()
     ...     view = run.view()
-    >>> again = simulate(flow, [Machine("m", cores=3)], durations=recorded(view), answers={"each": 3})
+    >>> again = simulate(flow, [Node("m", cores=3)], durations=recorded(view), answers={"each": 3})
     >>> again.makespans[0] < 1
     True
     """
@@ -487,16 +468,17 @@ def _ids(workflow: Workflow[..., Any], transfers: Mapping[tuple[str, str], float
     found = {node[0]: number for number, node in enumerate(workflow.program.blocks()[0][1])}
     for name in (name for pair in transfers for name in pair):
         if name not in found:
-            raise ValueError(
+            raise PlanError(
                 f"no step of workflow {workflow.name!r} is called {name!r}: nothing goes from or to it"
             )
     return found
 
 
-def _machine(machine: Machine) -> tuple[str, dict[str, int], float, dict[str, float], float]:
-    amounts = {name: round(amount * 1000) for name, amount in machine.resources.items()}
-    capacity = {**amounts, "cpu": round(machine.cores * 1000), "memory": machine.memory, "disk": machine.disk}
-    return machine.name, capacity, machine.speed, dict(machine.speeds), machine.price
+def _simulator(*scenario: Any) -> _core.Simulator:
+    try:
+        return _core.Simulator(*scenario)
+    except ValueError as error:
+        raise refused(error) from None
 
 
 CoreFaults = tuple[
@@ -504,16 +486,17 @@ CoreFaults = tuple[
     tuple[float, float],
     list[tuple[int, int, int | None]],
     tuple[tuple[str, list[float]], tuple[str, list[float]]] | None,
+    tuple[str, list[float]],
 ]
 
 
 def _core_faults(faults: Faults, names: Mapping[str, int]) -> CoreFaults:
     micros: Callable[[float], int] = lambda seconds: round(seconds * 1e6)  # noqa: E731 - said once
     losses = [
-        (names[loss.machine], micros(loss.at), None if loss.until is None else micros(loss.until))
+        (names[loss.node], micros(loss.at), None if loss.until is None else micros(loss.until))
         for loss in faults.losses
     ]
     outages = (
         None if faults.outages is None else (law(faults.outages[0]).parts(), law(faults.outages[1]).parts())
     )
-    return faults.failure, (faults.stragglers, faults.slowness), losses, outages
+    return faults.failure, (faults.stragglers, faults.slowness), losses, outages, law(faults.delay).parts()

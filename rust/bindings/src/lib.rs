@@ -3,6 +3,7 @@
 mod engine;
 mod job;
 mod plan;
+mod platform;
 mod policy;
 mod processes;
 mod read;

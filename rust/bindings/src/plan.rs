@@ -13,11 +13,13 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::platform::{self, Parts};
+
 /// How often Python is asked whether it was interrupted while a plan is made.
 const LISTEN: Duration = Duration::from_millis(50);
 
 /// What is wrong, of which kind, and the tasks of a cycle: `ferroflow.plan` makes a `PlanError` of it.
-fn refused(error: plan::Error) -> PyErr {
+pub(crate) fn refused(error: plan::Error) -> PyErr {
     let (kind, cycle) = match &error {
         plan::Error::Cycle(tasks) => ("cyclic-dependency", tasks.clone()),
         plan::Error::FitsNowhere { .. } => ("insufficient-resources", Vec::new()),
@@ -61,7 +63,7 @@ where
     Err(PyTypeError::new_err(format!("{what} has to be a buffer of whole numbers of 32 or 64 bits")))
 }
 
-fn real(given: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<f64>> {
+pub(crate) fn real(given: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<f64>> {
     if given.len()? == 0 {
         return Ok(Vec::new());
     }
@@ -94,18 +96,6 @@ fn bytes<'py, T: Copy, const N: usize>(
     })
 }
 
-/// (name, cores, speed, speeds, memory, devices, labels, location)
-type NodeTuple = (
-    String,
-    u32,
-    f64,
-    BTreeMap<String, f64>,
-    Option<u64>,
-    BTreeMap<String, u64>,
-    BTreeMap<String, String>,
-    Option<String>,
-);
-
 /// Tasks on a platform, checked.
 #[pyclass(frozen, module = "ferroflow._core")]
 pub(crate) struct PlanInstance {
@@ -122,32 +112,18 @@ type Planned<'py> = (
 #[pymethods]
 impl PlanInstance {
     #[new]
-    #[pyo3(signature = (nodes, latency, bandwidth, columns, kind_names, devices, labels, inputs))]
+    #[pyo3(signature = (platform, columns, kind_names, devices, labels, inputs))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
-        nodes: Vec<NodeTuple>,
-        latency: &Bound<'_, PyAny>,
-        bandwidth: &Bound<'_, PyAny>,
+        platform: Parts<'_>,
         columns: BTreeMap<String, Bound<'_, PyAny>>,
         kind_names: Vec<String>,
         devices: BTreeMap<String, Bound<'_, PyAny>>,
         labels: BTreeMap<u32, BTreeMap<String, String>>,
         inputs: Vec<(u32, f64, Vec<u32>)>,
     ) -> PyResult<Self> {
-        let nodes =
-            nodes.into_iter().map(|(name, cores, speed, speeds, memory, devices, labels, location)| {
-                let memory = memory.unwrap_or(u64::MAX);
-                plan::Node { name, cores, speed, speeds, memory, devices, labels, location }
-            });
-        let network = match (latency.extract::<f64>(), bandwidth.extract::<f64>()) {
-            (Ok(latency), Ok(bandwidth)) => plan::Network::Uniform { latency, bandwidth },
-            _ => plan::Network::Matrix {
-                latency: real(latency, "latency")?,
-                bandwidth: real(bandwidth, "bandwidth")?,
-            },
-        };
-        let platform = plan::Platform::new(nodes.collect(), network).map_err(refused)?;
+        let platform = platform::read(platform)?.map_err(refused)?;
         let column = |name: &str| columns.get(name);
         let reals = |name: &str| column(name).map_or(Ok(Vec::new()), |it| real(it, name));
         let ids = |name: &str| column(name).map_or(Ok(Vec::new()), |it| whole::<u32>(it, name));

@@ -1,6 +1,6 @@
 //! Simulations: scenarios from plain values, outcomes as columns, and journals of single runs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,13 +9,14 @@ use ferroflow_engine::RunState;
 use ferroflow_journal::codec::{self, Link};
 use ferroflow_journal::{Append, Batch, SqliteStore, Store, StoreError, Sync};
 use ferroflow_plan::simulate::{
-    Answers, BadScenario, Faults, Law, Loss, Machine, Network, Outcome, Scenario, simulate, simulate_all,
+    Answers, BadScenario, Faults, Law, Loss, Outcome, Scenario, simulate, simulate_all,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::engine::store_error;
+use crate::platform::{self, Parts};
 use crate::policy::{self, Spelled};
 use crate::{Program, raise, read};
 
@@ -27,9 +28,6 @@ const TURN: usize = 16;
 
 /// A law as (kind, parameters).
 type LawParts = (String, Vec<f64>);
-
-/// A machine as (name, capacity, speed, speeds by task, price of an hour of a core).
-type MachineParts = (String, BTreeMap<String, u64>, f64, BTreeMap<String, f64>, f64);
 
 fn law((kind, parameters): LawParts) -> PyResult<Law> {
     Ok(match (&*kind, &*parameters) {
@@ -45,13 +43,13 @@ fn law((kind, parameters): LawParts) -> PyResult<Law> {
     })
 }
 
-/// What goes wrong, as (failure, straggler, losses as (machine, at, until), outages as (up, down)).
-type FaultParts = (f64, (f64, f64), Vec<(u32, i64, Option<i64>)>, Option<(LawParts, LawParts)>);
+/// What goes wrong, as (failure, straggler, losses as (node, at, until), outages as (up, down), delay).
+type FaultParts = (f64, (f64, f64), Vec<(u32, i64, Option<i64>)>, Option<(LawParts, LawParts)>, LawParts);
 
-fn faults((failure, straggler, losses, outages): FaultParts) -> PyResult<Faults> {
+fn faults((failure, straggler, losses, outages, delay): FaultParts) -> PyResult<Faults> {
     let losses = losses.into_iter().map(|(machine, at, until)| Loss { machine, at, until });
     let outages = outages.map(|(up, down)| Ok::<_, PyErr>((law(up)?, law(down)?))).transpose()?;
-    Ok(Faults { failure, straggler, losses: losses.collect(), outages })
+    Ok(Faults { failure, straggler, losses: losses.collect(), outages, delay: law(delay)? })
 }
 
 /// The path of each node without indices, block by block: `each/train`.
@@ -79,14 +77,12 @@ impl Simulator {
     /// Refuses what can't be simulated, and names that nothing in the workflow has.
     #[new]
     #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (program, start, machines, latency, bandwidth, default, durations, answers, weights, transfers, wrong, ranking))]
+    #[pyo3(signature = (program, start, platform, default, durations, answers, weights, transfers, wrong, ranking))]
     fn new(
         py: Python<'_>,
         program: &Program,
         start: i64,
-        machines: Vec<MachineParts>,
-        latency: LawParts,
-        bandwidth: f64,
+        platform: Parts<'_>,
         default: LawParts,
         durations: HashMap<String, LawParts>,
         answers: HashMap<String, LawParts>,
@@ -95,17 +91,10 @@ impl Simulator {
         wrong: FaultParts,
         ranking: Spelled,
     ) -> PyResult<Self> {
-        let machines = machines.into_iter().map(|(name, capacity, speed, speeds, price)| Machine {
-            name,
-            capacity,
-            speed,
-            speeds,
-            price,
-        });
-        let mut scenario = Scenario::new(program.compiled.clone(), machines.collect());
+        let platform = platform::read(platform)?.map_err(crate::plan::refused)?;
+        let mut scenario = Scenario::new(program.compiled.clone(), platform);
         scenario.digest = program.digest;
         scenario.start = start;
-        scenario.network = Network { latency: law(latency)?, bandwidth };
         scenario.transfers = transfers;
         scenario.faults = faults(wrong)?;
         let default = law(default)?;
@@ -153,7 +142,7 @@ impl Simulator {
         Ok(Self { scenario, object: program.object.clone() })
     }
 
-    /// For each seed: (state, makespan in microseconds, cost, busy microseconds of each machine, steps
+    /// For each seed: (state, makespan in microseconds, cost, busy microseconds of each node, steps
     /// completed, attempts, why it is stuck). On all processors, without the interpreter; `told` is called
     /// with how many are done.
     #[allow(clippy::type_complexity)]
@@ -209,7 +198,7 @@ impl Simulated {
         self.outcome.stuck.as_deref()
     }
 
-    /// Attempts as (path of the step, attempt, machine, start, end) in microseconds from the run's start,
+    /// Attempts as (path of the step, attempt, node, start, end) in microseconds from the run's start,
     /// in the order in which they ended.
     fn placed(&self) -> Vec<(String, u16, u32, i64, i64)> {
         let Some(run) = &self.outcome.run else { return Vec::new() };

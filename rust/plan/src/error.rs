@@ -19,6 +19,8 @@ pub enum Error {
     NoNodes,
     #[error("node {node} has speed {speed}{kind}; a speed has to be finite and above zero")]
     Speed { node: usize, speed: f64, kind: String },
+    #[error("an hour of a core of node {node} costs {price}; it has to be a finite number of at least zero")]
+    Price { node: usize, price: f64 },
     #[error("node {node} has no cores; give it at least one")]
     NoCores { node: usize },
     #[error("two nodes are called {0:?}; names have to differ")]

@@ -281,16 +281,7 @@ impl Instance {
 
     /// Seconds that bytes take from one node to another.
     pub fn transfer(&self, from: u32, to: u32, bytes: f64) -> f64 {
-        if from == to {
-            return 0.0;
-        }
-        match self.platform.network() {
-            Network::Uniform { latency, bandwidth } => latency + bytes / bandwidth,
-            Network::Matrix { latency, bandwidth } => {
-                let at = from as usize * self.nodes() + to as usize;
-                latency[at] + bytes / bandwidth[at]
-            }
-        }
+        self.platform.transfer(from, to, bytes)
     }
 
     /// (latency, seconds a byte) on average over pairs of different nodes.

@@ -15,10 +15,12 @@ pub struct Node {
     pub speeds: BTreeMap<String, f64>,
     /// Bytes; `u64::MAX` is as much as anybody wants.
     pub memory: u64,
-    /// Divisible extras by name, such as `gpu` or `gpu_memory`.
+    /// Divisible extras by name: pieces of such as `gpu`, bytes of `disk`.
     pub devices: BTreeMap<String, u64>,
     pub labels: BTreeMap<String, String>,
     pub location: Option<String>,
+    /// What an hour of one core costs.
+    pub price: f64,
 }
 
 impl Node {
@@ -33,6 +35,7 @@ impl Node {
             devices: BTreeMap::new(),
             labels: BTreeMap::new(),
             location: None,
+            price: 0.0,
         }
     }
 }
@@ -70,6 +73,9 @@ impl Platform {
                 if !(speed > 0.0 && speed.is_finite()) {
                     return Err(Error::Speed { node: number, speed, kind });
                 }
+            }
+            if !(node.price >= 0.0 && node.price.is_finite()) {
+                return Err(Error::Price { node: number, price: node.price });
             }
             if node.cores == 0 {
                 return Err(Error::NoCores { node: number });
@@ -113,6 +119,20 @@ impl Platform {
     pub fn network(&self) -> &Network {
         &self.network
     }
+
+    /// Seconds that bytes take from one node to another.
+    pub fn transfer(&self, from: u32, to: u32, bytes: f64) -> f64 {
+        if from == to {
+            return 0.0;
+        }
+        match &self.network {
+            Network::Uniform { latency, bandwidth } => latency + bytes / bandwidth,
+            Network::Matrix { latency, bandwidth } => {
+                let at = from as usize * self.nodes.len() + to as usize;
+                latency[at] + bytes / bandwidth[at]
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -128,6 +148,10 @@ mod tests {
         for speed in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let made = Platform::new(vec![Node::new("a", speed)], PLAIN);
             assert!(matches!(made, Err(Error::Speed { node: 0, .. })), "{speed}");
+        }
+        for price in [-1.0, f64::NAN, f64::INFINITY] {
+            let made = Platform::new(vec![Node { price, ..Node::new("a", 1.0) }], PLAIN);
+            assert!(matches!(made, Err(Error::Price { node: 0, .. })), "{price}");
         }
         let twice = vec![Node::new("a", 1.0), Node::new("a", 1.0)];
         assert_eq!(Platform::new(twice, PLAIN), Err(Error::SameName("a".into())));

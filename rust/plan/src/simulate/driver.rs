@@ -1,7 +1,7 @@
 //! One simulation: the loop that lets time pass.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use ferroflow_define::algebra::compile::Kind;
@@ -15,7 +15,7 @@ use ferroflow_engine::{
 
 use super::answers;
 use super::law::{Law, Of, dice};
-use super::machines::{Demand, Machines, whole};
+use super::machines::{Demand, Machines, capacity, whole};
 use super::scenario::{Scenario, held};
 
 /// The code of a failure that the scenario wanted.
@@ -132,12 +132,13 @@ const NOWHERE: u32 = u32::MAX;
 impl<'s> Driver<'s> {
     fn new(scenario: &'s Scenario, seed: u64) -> Self {
         let program = Arc::clone(&scenario.program);
-        let machines = Machines::new(&scenario.machines, &program.tasks);
-        let mut capacity = std::collections::BTreeMap::new();
-        for (name, amount) in scenario.machines.iter().flat_map(|it| &it.capacity) {
-            *capacity.entry(Arc::from(name.as_str())).or_insert(0) += amount;
+        let machines = Machines::new(&scenario.platform, &program.tasks);
+        let mut total: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        for (name, amount) in scenario.platform.nodes().iter().flat_map(capacity) {
+            let sum = total.entry(name.into()).or_default();
+            *sum = sum.saturating_add(amount);
         }
-        let mut schedule = Schedule::new(capacity, 1);
+        let mut schedule = Schedule::new(total, 1);
         schedule.set_policy(scenario.policy.clone(), |_| None);
         let mut uses = Vec::with_capacity(program.blocks.len());
         // Most steps ask for what the one before asks for.
@@ -256,7 +257,7 @@ impl<'s> Driver<'s> {
             }
         }
         if let Some((up, _)) = &faults.outages {
-            for machine in 0..self.scenario.machines.len() as u32 {
+            for machine in 0..self.scenario.platform.nodes().len() as u32 {
                 self.turn(up, Of::Loss, machine, 0, Happening::Down { machine, nth: Some(0) });
             }
         }
@@ -310,8 +311,8 @@ impl<'s> Driver<'s> {
                 self.machines.set_up(machine, false);
                 for slot in 0..self.flights.len() as u32 {
                     if self.flights[slot as usize].as_ref().is_some_and(|flight| flight.machine == machine) {
-                        let name = &self.scenario.machines[machine as usize].name;
-                        let lost = Failure::new(WORKER_DIED, format!("machine {name} was lost"));
+                        let name = &self.scenario.platform.nodes()[machine as usize].name;
+                        let lost = Failure::new(WORKER_DIED, format!("node {name} was lost"));
                         self.land(slot, Some(lost));
                     }
                 }
@@ -461,15 +462,15 @@ impl<'s> Driver<'s> {
         let chosen = match sources.filter(|sources| !sources.is_empty()) {
             None => self.machines.choose(task, &demand, seconds * 1e6, None),
             Some(sources) => {
-                let network = &self.scenario.network;
+                let platform = &self.scenario.platform;
                 let mut rng = dice(self.seed, Of::Delay, subject, attempt);
-                let latency = network.latency.sample(&mut rng, place.copy);
+                let delay = self.scenario.faults.delay.sample(&mut rng, place.copy);
                 // What several steps send comes at the same time over different links.
                 let fetch = |machine: u32| {
                     let times = sources.iter().map(|&(from, bytes)| {
                         let at = self.places.get(from as usize).copied().unwrap_or(NOWHERE);
                         let near = at == machine || at == NOWHERE;
-                        if near { 0.0 } else { latency + bytes / network.bandwidth }
+                        if near { 0.0 } else { delay + platform.transfer(at, machine, bytes) }
                     });
                     times.fold(0.0, f64::max) * 1e6
                 };
@@ -518,7 +519,7 @@ impl<'s> Driver<'s> {
     fn why(&self) -> String {
         if let Some(parked) = self.parked.front() {
             let path = self.run.path(parked.step);
-            return format!("step {path} has no machine left that has what it needs");
+            return format!("step {path} has no node left that has what it needs");
         }
         "steps wait for signals that do not come".to_owned()
     }

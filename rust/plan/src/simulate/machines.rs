@@ -1,39 +1,25 @@
-//! The machines of a simulation: what is free on them, how fast they are, and how data gets to them.
+//! The nodes of the platform of a simulation: what is free on them, and how fast they are. Here they are
+//! called machines, since programs have nodes too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ferroflow_engine::Micros;
 
-use super::law::Law;
+use crate::platform::{Node, Platform};
 
-/// A place where simulated steps run.
-#[derive(Clone, Debug)]
-pub struct Machine {
-    pub name: String,
-    /// Resource → amount, as steps declare them: counts in thousandths, sizes in bytes.
-    pub capacity: BTreeMap<String, u64>,
-    /// How much faster it does work than what durations were measured on.
-    pub speed: f64,
-    /// The same for single tasks, by name.
-    pub speeds: BTreeMap<String, f64>,
-    /// What an hour of one core costs.
-    pub price: f64,
-}
+/// A size that nobody reaches: what a node has of a disk, and of memory, of which its platform says nothing.
+const ENDLESS: u64 = 1 << 60;
 
-/// What is between two different machines.
-#[derive(Clone, Debug)]
-pub struct Network {
-    /// Seconds before the first byte arrives.
-    pub latency: Law,
-    /// Bytes a second.
-    pub bandwidth: f64,
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        Self { latency: Law::Constant(0.0), bandwidth: f64::INFINITY }
-    }
+/// What a node has, as steps declare it: counts in thousandths, sizes in bytes.
+pub(super) fn capacity(node: &Node) -> BTreeMap<&str, u64> {
+    let mut capacity = BTreeMap::from([("disk", ENDLESS)]);
+    capacity.extend(node.devices.iter().map(|(name, &amount)| match &**name {
+        "disk" => ("disk", amount),
+        name => (name, amount.saturating_mul(1000)),
+    }));
+    capacity.extend([("cpu", u64::from(node.cores) * 1000), ("memory", node.memory.min(ENDLESS))]);
+    capacity
 }
 
 /// What a step needs, by the numbers of resources.
@@ -53,15 +39,18 @@ pub(super) struct Machines {
 }
 
 impl Machines {
-    pub(super) fn new(machines: &[Machine], tasks: &[Arc<str>]) -> Self {
-        let mut names: Vec<String> = machines.iter().flat_map(|it| it.capacity.keys().cloned()).collect();
+    pub(super) fn new(platform: &Platform, tasks: &[Arc<str>]) -> Self {
+        let machines = platform.nodes();
+        let capacities: Vec<_> = machines.iter().map(capacity).collect();
+        let mut names: Vec<String> =
+            capacities.iter().flat_map(BTreeMap::keys).map(|&name| name.to_owned()).collect();
         names.sort();
         names.dedup();
-        let free = machines
+        let free = capacities
             .iter()
-            .flat_map(|machine| names.iter().map(|name| machine.capacity.get(name).copied().unwrap_or(0)));
+            .flat_map(|capacity| names.iter().map(|name| capacity.get(&**name).copied().unwrap_or(0)));
         let ranked = tasks.iter().map(|task| {
-            let speed = |it: &Machine| it.speeds.get(&**task).copied().unwrap_or(it.speed);
+            let speed = |it: &Node| it.speeds.get(&**task).copied().unwrap_or(it.speed);
             let mut ranked: Vec<(u32, f64)> = (0..).zip(machines.iter().map(speed)).collect();
             ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             ranked

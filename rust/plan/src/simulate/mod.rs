@@ -14,7 +14,6 @@ use rayon::prelude::*;
 
 pub use self::driver::{Outcome, Placed, SIMULATED, simulate};
 pub use self::law::{BadLaw, Law};
-pub use self::machines::{Machine, Network};
 pub use self::scenario::{Answers, BadScenario, Faults, Loss, Scenario};
 
 /// Simulates a scenario once for each seed, on all processors; outcomes are in the order of the seeds.

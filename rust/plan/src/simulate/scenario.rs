@@ -1,5 +1,6 @@
 //! What is simulated: a workflow, how long its steps take, what it meets, and where it runs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ferroflow_define::Resources;
@@ -8,7 +9,8 @@ use ferroflow_engine::Micros;
 use ferroflow_engine::schedule::Policy;
 
 use super::law::{BadLaw, Law};
-use super::machines::{Machine, Network, whole};
+use super::machines::{capacity, whole};
+use crate::platform::Platform;
 
 /// One simulation but for its seed.
 #[derive(Clone, Debug)]
@@ -18,8 +20,7 @@ pub struct Scenario {
     pub digest: [u8; 32],
     /// When the run is created.
     pub start: Micros,
-    pub machines: Vec<Machine>,
-    pub network: Network,
+    pub platform: Platform,
     /// Seconds that each node of each block takes on a machine of speed 1.
     pub durations: Vec<Vec<Law>>,
     /// What a node's driver answers where a real one would look at values.
@@ -46,8 +47,8 @@ pub enum Answers {
     Amount(Law),
 }
 
-/// What goes wrong.
-#[derive(Clone, Debug, Default)]
+/// What goes wrong: nothing, unless said.
+#[derive(Clone, Debug)]
 pub struct Faults {
     /// How likely an attempt is to fail, at a moment of its own.
     pub failure: f64,
@@ -57,6 +58,20 @@ pub struct Faults {
     pub losses: Vec<Loss>,
     /// Seconds that a machine stays up and stays down; it is lost again and again.
     pub outages: Option<(Law, Law)>,
+    /// Seconds that what goes from one machine to another is late.
+    pub delay: Law,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            failure: 0.0,
+            straggler: (0.0, 1.0),
+            losses: Vec::new(),
+            outages: None,
+            delay: Law::Constant(0.0),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,12 +86,6 @@ pub struct Loss {
 /// Why a scenario can't be simulated.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum BadScenario {
-    #[error("there are no machines: give at least one")]
-    NoMachines,
-    #[error("machine {machine:?}: {what} is {value}, and has to be {least}")]
-    Machine { machine: String, what: &'static str, value: f64, least: &'static str },
-    #[error("the bandwidth is {0} bytes a second: it has to be above 0")]
-    Bandwidth(f64),
     #[error("{place}: {error}")]
     Law { place: String, error: BadLaw },
     #[error("{node:?} is a {kind}: {why}")]
@@ -85,15 +94,15 @@ pub enum BadScenario {
         "{node:?} has {branches} branches, and {weights} weights: give one for each, one of them above 0"
     )]
     Branches { node: String, branches: usize, weights: usize },
-    #[error("no machine has what step {step:?} needs: {needs}; ask for less, or add a machine that has it")]
+    #[error("no node has what step {step:?} needs: {needs}; ask for less, or add a node that has it")]
     Misfit { step: String, needs: String },
     #[error("a share of {what} is {value}: it has to be from 0 to 1")]
     Share { what: &'static str, value: f64 },
     #[error("stragglers take {0} times as long: it has to be a finite number, 1 or more")]
     Slowness(f64),
-    #[error("there is no machine number {machine}: there are {machines}")]
+    #[error("there is no node number {machine}: there are {machines}")]
     NoMachine { machine: u32, machines: usize },
-    #[error("{bytes} bytes can't go from node {from} to node {to}: {why}")]
+    #[error("{bytes} bytes can't go from step {from} to step {to}: {why}")]
     Transfer { from: u32, to: u32, bytes: f64, why: &'static str },
 }
 
@@ -108,20 +117,19 @@ pub(super) fn held(resources: &Resources) -> Resources {
 }
 
 impl Scenario {
-    /// A plain one: each step takes a second on the only machine there is.
-    pub fn new(program: Arc<Program>, machines: Vec<Machine>) -> Self {
+    /// A plain one: each step takes a second on a machine of speed 1.
+    pub fn new(program: Arc<Program>, platform: Platform) -> Self {
         let columns = |program: &Program| program.blocks.iter().map(|it| it.nodes.len()).collect::<Vec<_>>();
         let sizes = columns(&program);
         Self {
             program,
             digest: [0; 32],
             start: 0,
-            machines,
-            network: Network::default(),
+            platform,
             durations: sizes.iter().map(|&nodes| vec![Law::Constant(1.0); nodes]).collect(),
             answers: sizes.iter().map(|&nodes| vec![Answers::Plain; nodes]).collect(),
             transfers: Vec::new(),
-            faults: Faults { straggler: (0.0, 1.0), ..Faults::default() },
+            faults: Faults::default(),
             policy: Policy::Fifo,
             keep: true,
         }
@@ -136,23 +144,6 @@ impl Scenario {
 
     /// Refuses what can't be simulated, with the place.
     pub fn check(&self) -> Result<(), BadScenario> {
-        if self.machines.is_empty() {
-            return Err(BadScenario::NoMachines);
-        }
-        for machine in &self.machines {
-            let speeds = machine.speeds.values().chain([&machine.speed]);
-            for (what, value, least, good) in speeds
-                .map(|&speed| ("a speed", speed, "a finite number above 0", speed.is_finite() && speed > 0.0))
-                .chain([("the price", machine.price, "a finite number, 0 or more", machine.price >= 0.0)])
-            {
-                if !good || !value.is_finite() {
-                    return Err(BadScenario::Machine { machine: machine.name.clone(), what, value, least });
-                }
-            }
-        }
-        if self.network.bandwidth.is_nan() || self.network.bandwidth <= 0.0 {
-            return Err(BadScenario::Bandwidth(self.network.bandwidth));
-        }
         self.check_laws()?;
         self.check_faults()?;
         self.check_fits()
@@ -162,7 +153,7 @@ impl Scenario {
         let law = |law: &Law, place: &dyn Fn() -> String| {
             law.check().map_err(|error| BadScenario::Law { place: place(), error })
         };
-        law(&self.network.latency, &|| "the latency".to_owned())?;
+        law(&self.faults.delay, &|| "the delay".to_owned())?;
         for (block, laws) in self.program.blocks.iter().zip(&self.durations) {
             for (node, duration) in block.nodes.iter().zip(laws) {
                 law(duration, &|| format!("the duration of step {:?}", &*node.id))?;
@@ -200,14 +191,14 @@ impl Scenario {
             }
         }
         if let Some((up, down)) = &self.faults.outages {
-            law(up, &|| "the time that machines are up".to_owned())?;
-            law(down, &|| "the time that machines are down".to_owned())?;
+            law(up, &|| "the time that nodes are up".to_owned())?;
+            law(down, &|| "the time that nodes are down".to_owned())?;
         }
         let nodes = self.program.blocks[0].nodes.len() as u32;
         for &(from, to, bytes) in &self.transfers {
             let why = match (from.max(to) < nodes, bytes.is_finite() && bytes >= 0.0) {
                 (true, true) => continue,
-                (false, _) => "there is no such node",
+                (false, _) => "there is no such step",
                 (_, false) => "the size has to be a finite number, 0 or more",
             };
             return Err(BadScenario::Transfer { from, to, bytes, why });
@@ -225,7 +216,7 @@ impl Scenario {
         if !times.is_finite() || times < 1.0 {
             return Err(BadScenario::Slowness(times));
         }
-        let machines = self.machines.len();
+        let machines = self.platform.nodes().len();
         match self.faults.losses.iter().find(|it| it.machine as usize >= machines) {
             Some(loss) => Err(BadScenario::NoMachine { machine: loss.machine, machines }),
             None => Ok(()),
@@ -233,6 +224,7 @@ impl Scenario {
     }
 
     fn check_fits(&self) -> Result<(), BadScenario> {
+        let capacities: Vec<_> = self.platform.nodes().iter().map(capacity).collect();
         let mut fitting: Option<Resources> = None;
         for node in self.program.blocks.iter().flat_map(|block| &block.nodes) {
             let Kind::Task(task) = &node.kind else { continue };
@@ -240,10 +232,10 @@ impl Scenario {
                 continue;
             }
             let needs = held(&task.options.resources).amounts;
-            let has = |machine: &Machine| {
-                needs.iter().all(|(name, amount)| machine.capacity.get(name).copied().unwrap_or(0) >= *amount)
+            let has = |it: &BTreeMap<&str, u64>| {
+                needs.iter().all(|(name, amount)| it.get(&**name).copied().unwrap_or(0) >= *amount)
             };
-            if !self.machines.iter().any(has) {
+            if !capacities.iter().any(has) {
                 let needs: Vec<String> =
                     needs.iter().map(|(name, amount)| format!("{name} {amount}")).collect();
                 return Err(BadScenario::Misfit { step: node.id.to_string(), needs: needs.join(", ") });

@@ -13,6 +13,7 @@ use ferroflow_engine::{Micros, Run, RunState, StepState, What};
 use proptest::prelude::*;
 
 use super::*;
+use crate::platform::{Network, Node, Platform};
 
 const SECOND: Micros = 1_000_000;
 
@@ -59,9 +60,18 @@ fn again(max_retries: u32) -> Retry {
     Retry { max_retries, backoff: Backoff::Fixed, delay: 0, factor_milli: 1000, cap: None, jitter_milli: 0 }
 }
 
-fn machine(cores: u64, speed: f64) -> Machine {
-    let capacity = BTreeMap::from([("cpu".to_owned(), cores * 1000), ("memory".to_owned(), 1 << 30)]);
-    Machine { name: format!("{cores}x{speed}"), capacity, speed, speeds: BTreeMap::new(), price: 2.0 }
+fn machine(cores: u32, speed: f64) -> Node {
+    Node { cores, memory: 1 << 30, price: 2.0, ..Node::new("", speed) }
+}
+
+/// Machines that are as good as next to each other.
+fn machines(machines: impl IntoIterator<Item = Node>) -> Platform {
+    linked(machines, 0.0, f64::INFINITY)
+}
+
+fn linked(machines: impl IntoIterator<Item = Node>, latency: f64, bandwidth: f64) -> Platform {
+    let named = (0..).zip(machines).map(|(n, it): (u32, Node)| Node { name: format!("m{n}"), ..it });
+    Platform::new(named.collect(), Network::Uniform { latency, bandwidth }).unwrap()
 }
 
 fn tried(scenario: &Scenario) -> Outcome {
@@ -72,30 +82,31 @@ fn tried(scenario: &Scenario) -> Outcome {
 #[test]
 fn a_chain_takes_its_sum_and_independent_steps_share_the_machines() {
     let plain = Options::default();
-    let chain = Scenario::new(graph(3, &[(0, 1), (1, 2)], &plain), vec![machine(4, 2.0)]);
+    let chain = Scenario::new(graph(3, &[(0, 1), (1, 2)], &plain), machines([machine(4, 2.0)]));
     let outcome = tried(&chain);
     assert_eq!((outcome.state, outcome.makespan), (RunState::Completed, 3 * SECOND / 2));
     assert_eq!((outcome.completed, outcome.busy), (3, vec![3 * SECOND / 2]));
     assert!((outcome.cost - 1.5 / 3600.0 * 2.0).abs() < 1e-9, "{}", outcome.cost);
-    let wide = Scenario::new(graph(10, &[], &plain), vec![machine(2, 1.0), machine(2, 1.0)]);
+    let wide = Scenario::new(graph(10, &[], &plain), machines([machine(2, 1.0), machine(2, 1.0)]));
     assert_eq!(tried(&wide).makespan, 3 * SECOND);
 }
 
 #[test]
 fn the_fastest_machine_with_room_is_taken() {
     let plain = Options::default();
-    let mut scenario = Scenario::new(graph(3, &[], &plain), vec![machine(1, 1.0), machine(1, 4.0)]);
-    let machines: Vec<u32> = tried(&scenario).placed.iter().map(|it| it.machine).collect();
+    let mut scenario = Scenario::new(graph(3, &[], &plain), machines([machine(1, 1.0), machine(1, 4.0)]));
+    let places: Vec<u32> = tried(&scenario).placed.iter().map(|it| it.machine).collect();
     // The second step starts beside the first one, and the third when that is done.
-    assert_eq!(machines, [1, 1, 0]);
-    scenario.machines[0].speeds.insert("work".into(), 8.0);
+    assert_eq!(places, [1, 1, 0]);
+    let quick = Node { speeds: BTreeMap::from([("work".into(), 8.0)]), ..machine(1, 1.0) };
+    scenario.platform = machines([quick, machine(1, 4.0)]);
     assert_eq!(tried(&scenario).placed[0].machine, 0);
 }
 
 #[test]
 fn the_events_are_those_of_a_run() {
     let mut scenario =
-        Scenario::new(graph(4, &[(0, 2), (1, 2), (2, 3)], &Options::default()), vec![machine(2, 1.0)]);
+        Scenario::new(graph(4, &[(0, 2), (1, 2), (2, 3)], &Options::default()), machines([machine(2, 1.0)]));
     scenario.start = 1_700_000_000 * SECOND;
     let outcome = tried(&scenario);
     let mut again = Run::new(outcome.run.as_ref().unwrap().id, scenario.program.clone());
@@ -119,7 +130,7 @@ fn the_events_are_those_of_a_run() {
 fn failing_attempts_are_retried_as_the_steps_policy_says() {
     let retry = Retry { delay: SECOND, ..again(50) };
     let tough = Options { retry: Some(retry), ..Options::default() };
-    let mut scenario = Scenario::new(graph(40, &[], &tough), vec![machine(40, 1.0)]);
+    let mut scenario = Scenario::new(graph(40, &[], &tough), machines([machine(40, 1.0)]));
     scenario.faults.failure = 0.5;
     let outcome = tried(&scenario);
     assert_eq!(outcome.state, RunState::Completed);
@@ -133,7 +144,7 @@ fn failing_attempts_are_retried_as_the_steps_policy_says() {
 #[test]
 fn slow_attempts_run_into_their_timeouts() {
     let hasty = Options { timeout: Some(2 * SECOND), ..Options::default() };
-    let mut scenario = Scenario::new(graph(2, &[(0, 1)], &hasty), vec![machine(1, 1.0)]);
+    let mut scenario = Scenario::new(graph(2, &[(0, 1)], &hasty), machines([machine(1, 1.0)]));
     scenario.faults.straggler = (1.0, 5.0);
     let outcome = tried(&scenario);
     assert_eq!((outcome.state, outcome.makespan), (RunState::Failed, 2 * SECOND));
@@ -144,7 +155,7 @@ fn slow_attempts_run_into_their_timeouts() {
 fn a_lost_machine_takes_its_attempts_with_it() {
     let retry = again(2);
     let tough = Options { retry: Some(retry), ..Options::default() };
-    let mut scenario = Scenario::new(graph(2, &[], &tough), vec![machine(1, 2.0), machine(1, 1.0)]);
+    let mut scenario = Scenario::new(graph(2, &[], &tough), machines([machine(1, 2.0), machine(1, 1.0)]));
     scenario.durations[0] = vec![Law::Constant(10.0); 2];
     scenario.faults.losses = vec![Loss { machine: 0, at: SECOND, until: Some(2 * SECOND) }];
     let outcome = tried(&scenario);
@@ -157,14 +168,14 @@ fn a_lost_machine_takes_its_attempts_with_it() {
         vec![Loss { machine: 0, at: SECOND, until: None }, Loss { machine: 1, at: SECOND, until: None }];
     let stuck = tried(&scenario);
     assert_eq!((stuck.state, stuck.makespan), (RunState::Running, SECOND));
-    assert!(stuck.stuck.unwrap().contains("no machine left"));
+    assert!(stuck.stuck.unwrap().contains("no node left"));
 }
 
 #[test]
 fn machines_come_and_go() {
     let retry = again(1000);
     let tough = Options { retry: Some(retry), ..Options::default() };
-    let mut scenario = Scenario::new(graph(200, &[], &tough), vec![machine(2, 1.0), machine(2, 1.0)]);
+    let mut scenario = Scenario::new(graph(200, &[], &tough), machines([machine(2, 1.0), machine(2, 1.0)]));
     scenario.faults.outages = Some((Law::Exponential { mean: 20.0 }, Law::Constant(3.0)));
     let outcome = tried(&scenario);
     assert_eq!(outcome.state, RunState::Completed, "{:?}", outcome.stuck);
@@ -174,9 +185,11 @@ fn machines_come_and_go() {
 #[test]
 fn data_is_fetched_from_other_machines() {
     let tough = Options { retry: Some(again(1)), ..Options::default() };
-    let mut scenario = Scenario::new(graph(2, &[(0, 1)], &tough), vec![machine(1, 1.0), machine(1, 2.0)]);
+    let mut scenario =
+        Scenario::new(graph(2, &[(0, 1)], &tough), machines([machine(1, 1.0), machine(1, 2.0)]));
     scenario.transfers = vec![(0, 1, 1e6)];
-    scenario.network = Network { latency: Law::Constant(0.5), bandwidth: 1e6 };
+    scenario.platform = linked([machine(1, 1.0), machine(1, 2.0)], 0.25, 1e6);
+    scenario.faults.delay = Law::Constant(0.25);
     let near = tried(&scenario);
     assert!(near.placed.iter().all(|it| it.machine == 1) && near.makespan == SECOND);
     // Once the machine with the data is gone, another one fetches it: half a second, and one for the bytes.
@@ -212,7 +225,7 @@ fn questions_about_values_are_answered_by_the_scenario() {
     let sleep = Term::Sleep { id: "sleep".into(), duration: nil() };
     let signal = Term::Signal { id: "signal".into(), name: "go".into() };
     let program = program(Term::Sequence(vec![each, looped, choice, sleep, signal]));
-    let mut scenario = Scenario::new(program, vec![machine(3, 1.0)]);
+    let mut scenario = Scenario::new(program, machines([machine(3, 1.0)]));
     let at = |id: &str, scenario: &Scenario| {
         scenario.program.blocks[0].nodes.iter().position(|node| &*node.id == id).unwrap()
     };
@@ -239,23 +252,20 @@ fn questions_about_values_are_answered_by_the_scenario() {
 
 #[test]
 fn what_makes_no_sense_is_refused() {
-    let good = Scenario::new(graph(2, &[(0, 1)], &Options::default()), vec![machine(1, 1.0)]);
+    let good = Scenario::new(graph(2, &[(0, 1)], &Options::default()), machines([machine(1, 1.0)]));
     let refused = |change: &dyn Fn(&mut Scenario)| {
         let mut scenario = good.clone();
         change(&mut scenario);
         scenario.check().unwrap_err().to_string()
     };
-    assert!(refused(&|it| it.machines.clear()).contains("at least one"));
-    assert!(refused(&|it| it.machines[0].speed = 0.0).contains("speed"));
-    assert!(refused(&|it| it.machines[0].price = f64::NAN).contains("price"));
-    assert!(refused(&|it| it.network.bandwidth = 0.0).contains("bandwidth"));
+    assert!(refused(&|it| it.faults.delay = Law::Constant(-1.0)).contains("the delay"));
     assert!(refused(&|it| it.durations[0][1] = Law::Constant(f64::NAN)).contains("\"s1\""));
     let answer = |answer: Answers| refused(&move |it: &mut Scenario| it.answers[0][0] = answer.clone());
     assert!(answer(Answers::Amount(Law::Constant(1.0))).contains("takes an amount"));
     assert!(answer(Answers::Branches([1.0].into())).contains("only a choice"));
     assert!(refused(&|it| it.faults.failure = 1.5).contains("from 0 to 1"));
     assert!(refused(&|it| it.faults.straggler = (0.1, 0.5)).contains("1 or more"));
-    assert!(refused(&|it| it.transfers = vec![(0, 7, 1.0)]).contains("no such node"));
+    assert!(refused(&|it| it.transfers = vec![(0, 7, 1.0)]).contains("no such step"));
     assert!(refused(&|it| it.faults.losses = vec![Loss { machine: 9, at: 0, until: None }]).contains('9'));
     let resources = Resources { amounts: BTreeMap::from([("gpu".to_owned(), 1000)]) };
     let greedy = graph(1, &[], &Options { resources, ..Options::default() });
@@ -270,7 +280,7 @@ fn branches_have_weights_and_too_many_items_are_refused_by_the_kernel() {
         branches: vec![(Expr::parse("true").unwrap(), block(activity("left", &plain)))],
         otherwise: None,
     };
-    let mut scenario = Scenario::new(program(choice), vec![machine(1, 1.0)]);
+    let mut scenario = Scenario::new(program(choice), machines([machine(1, 1.0)]));
     for weights in [vec![], vec![0.0], vec![1.0, 1.0, 1.0], vec![-1.0]] {
         scenario.answers[0][0] = Answers::Branches(weights.into());
         assert!(scenario.check().is_err());
@@ -285,7 +295,7 @@ fn branches_have_weights_and_too_many_items_are_refused_by_the_kernel() {
         limit: None,
         on_error: OnError::FailFast,
     };
-    let mut scenario = Scenario::new(program(each), vec![machine(1, 1.0)]);
+    let mut scenario = Scenario::new(program(each), machines([machine(1, 1.0)]));
     scenario.answers[0][0] = Answers::Amount(Law::Constant(1e12));
     assert_eq!(tried(&scenario).state, RunState::Failed);
 }
@@ -294,7 +304,7 @@ fn branches_have_weights_and_too_many_items_are_refused_by_the_kernel() {
 fn ready_steps_are_ranked_by_what_is_expected_of_them() {
     // Two short chains of one step, and a long one behind the last.
     let program = graph(4, &[(2, 3)], &Options::default());
-    let mut scenario = Scenario::new(program, vec![machine(2, 1.0)]);
+    let mut scenario = Scenario::new(program, machines([machine(2, 1.0)]));
     scenario.durations[0] = [2.0, 2.0, 2.0, 6.0].map(Law::Constant).into();
     assert_eq!(tried(&scenario).makespan, 10 * SECOND);
     scenario.rank_by(Policy::UpwardRank { ageing: 0 });
@@ -303,7 +313,7 @@ fn ready_steps_are_ranked_by_what_is_expected_of_them() {
 
 #[test]
 fn seeds_are_simulated_side_by_side_and_in_order() {
-    let mut scenario = Scenario::new(graph(20, &[], &Options::default()), vec![machine(2, 1.0)]);
+    let mut scenario = Scenario::new(graph(20, &[], &Options::default()), machines([machine(2, 1.0)]));
     scenario.keep = false;
     scenario.durations[0] = vec![Law::Exponential { mean: 5.0 }; 20];
     let seeds: Vec<u64> = (0..50).collect();
@@ -329,21 +339,21 @@ proptest! {
     /// No machine ever has more to do than it has room for, and nothing starts before what it waits for.
     #[test]
     fn machines_are_never_overcommitted_and_order_holds(
-        (steps, edges) in graphs(), seed: u64, wide in prop::collection::vec(1u64..4, 1..4),
-        needs in prop::collection::vec(1u64..3, 25), failure in 0.0..0.4, outages: bool,
+        (steps, edges) in graphs(), seed: u64, wide in prop::collection::vec(1u32..4, 1..4),
+        needs in prop::collection::vec(1u32..3, 25), failure in 0.0..0.4, outages: bool,
     ) {
         let retry = again(10_000);
         let most = *wide.iter().max().unwrap();
         let terms = needs[..steps].iter().enumerate().map(|(n, &cores)| {
-            let resources = Resources { amounts: BTreeMap::from([("cpu".to_owned(), cores.min(most) * 1000)]) };
+            let resources = Resources { amounts: BTreeMap::from([("cpu".to_owned(), u64::from(cores.min(most)) * 1000)]) };
             activity(&format!("s{n}"), &Arc::new(Options { retry: Some(retry.clone()), resources, ..Options::default() }))
         }).collect();
         let program = program(Term::Partial { terms, edges: edges.clone() });
-        let mut scenario = Scenario::new(program, wide.iter().map(|&cores| machine(cores, 1.0)).collect());
+        let mut scenario = Scenario::new(program, linked(wide.iter().map(|&cores| machine(cores, 1.0)), 0.0, 1e6));
         scenario.durations[0] = (0..steps).map(|_| Law::LogNormal { mean: 3.0, deviation: 3.0 }).collect();
         scenario.faults.failure = failure;
         scenario.transfers = edges.iter().map(|&(from, to)| (from, to, 1e6)).collect();
-        scenario.network = Network { latency: Law::Exponential { mean: 0.1 }, bandwidth: 1e6 };
+        scenario.faults.delay = Law::Exponential { mean: 0.1 };
         if outages {
             scenario.faults.outages = Some((Law::Exponential { mean: 50.0 }, Law::Exponential { mean: 5.0 }));
         }
@@ -357,7 +367,7 @@ proptest! {
             let together = outcome.placed.iter().filter(|it| {
                 it.machine == at.machine && it.start <= at.start && at.start < it.end
             });
-            let sum: u64 = together.map(|it| needed(it.step)).sum();
+            let sum: u32 = together.map(|it| needed(it.step)).sum();
             prop_assert!(sum <= wide[at.machine as usize] * 1000);
         }
         let last = |step: u32| outcome.placed.iter().filter(|it| it.step == step).map(|it| it.end).max().unwrap();
