@@ -1,6 +1,6 @@
 //! Simulations: scenarios from plain values, outcomes as columns, and journals of single runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -105,8 +105,8 @@ impl Simulator {
                 .collect::<PyResult<HashMap<_, _>>>()
         };
         let (durations, answers) = (laws(durations)?, laws(answers)?);
-        let mut known: Vec<&str> = durations.keys().chain(answers.keys()).map(String::as_str).collect();
-        known.extend(weights.keys().map(String::as_str));
+        let given = durations.keys().chain(answers.keys()).chain(weights.keys());
+        let mut unknown: HashSet<&str> = given.map(String::as_str).collect();
         let paths = paths(&program.compiled);
         for (block, code) in program.compiled.blocks.iter().enumerate() {
             for (node, it) in code.nodes.iter().enumerate() {
@@ -115,7 +115,8 @@ impl Simulator {
                     Kind::Task(task) => &*program.compiled.tasks[task.task as usize],
                     _ => "",
                 };
-                known.retain(|name| *name != path && *name != task);
+                unknown.remove(path.as_str());
+                unknown.remove(task);
                 let found = durations.get(path).or_else(|| durations.get(task));
                 scenario.durations[block][node] = found.unwrap_or(&default).clone();
                 if let Some(amount) = answers.get(path) {
@@ -126,7 +127,7 @@ impl Simulator {
                 }
             }
         }
-        if let Some(name) = known.iter().min() {
+        if let Some(name) = unknown.iter().min() {
             return Err(PyValueError::new_err(format!(
                 "no task and no step of workflow {:?} is called {name:?}",
                 program.compiled.name
