@@ -397,7 +397,10 @@ _LoadTask = tuple[
 
 def plan_by_load(
     tasks: Sequence[_LoadTask],
-    nodes: Sequence[tuple[str, str, tuple[float, float, float], tuple[float, float, float]]],
+    nodes: Sequence[
+        tuple[str, str, tuple[float, float, float], tuple[float | None, float | None, float | None]]
+    ],
+    weights: tuple[float, float, float],
     bandwidth: float,
 ) -> tuple[
     tuple[list[int], list[int], list[int]],

@@ -16,6 +16,7 @@ def fresh() -> Iterator[None]:
     yield from emptied()
 
 
+@pytest.mark.req("P8.6")
 def test_a_run_is_held_to_its_limit_and_others_go_on() -> None:
     @ff.workflow
     def wide() -> Any:

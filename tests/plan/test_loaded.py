@@ -25,6 +25,23 @@ def test_tasks_spread_by_load_until_nothing_fits() -> None:
     assert plan_by_load([LoadTask("t")], NODES).nodes == {"t": "node-1"}
 
 
+@pytest.mark.req("P7.129", "P7.130", "P7.131", "P7.132")
+def test_weights_say_what_counts_and_half_is_used_where_nobody_knows() -> None:
+    one = [LoadTask("t")]
+    uneven = [LoadNode("a", "", 8, 1024, 0, 1, 768), LoadNode("b", "", 8, 1024, 0, 6, 0)]
+    assert plan_by_load(one, uneven, weights=(1, 0, 0)).nodes == {"t": "a"}
+    assert plan_by_load(one, uneven, weights=(1, 9, 1)).nodes == {"t": "b"}
+    with pytest.raises(PlanError, match="the weight of cpu is -1"):
+        plan_by_load(one, NODES, weights=(-1, 0, 1))
+    dark = LoadNode("dark", cpu=8, used_cpu=None)
+    assert plan_by_load(one, [dark, LoadNode("busy", cpu=8, used_cpu=5)]).nodes == {"t": "dark"}
+    assert plan_by_load(one, [dark, LoadNode("idle", cpu=8, used_cpu=3)]).nodes == {"t": "idle"}
+    # It has four left, as far as anybody knows, and the first task takes them.
+    with pytest.raises(PlanError, match="room for task u") as caught:
+        plan_by_load([LoadTask("t", estimate=HEAVY), LoadTask("u", estimate=HEAVY)], [dark])
+    assert caught.value.kind == "insufficient-resources"
+
+
 @pytest.mark.req("P7.142", "P7.144")
 def test_where_the_input_is_counts_as_less_loaded() -> None:
     assert plan_by_load([LoadTask("t", location="region-2")], NODES).nodes == {"t": "node-2"}

@@ -25,7 +25,7 @@ class LoadNode:
     cpu, memory_mb, storage_mb
         What it has; 0 is not counted.
     used_cpu, used_memory_mb, used_storage_mb
-        What of it is used already.
+        What of it is used already; None where nobody knows, and then half of it counts as used.
     tags
         Anything else that is known of it.
     """
@@ -35,9 +35,9 @@ class LoadNode:
     cpu: float = 0.0
     memory_mb: float = 0.0
     storage_mb: float = 0.0
-    used_cpu: float = 0.0
-    used_memory_mb: float = 0.0
-    used_storage_mb: float = 0.0
+    used_cpu: float | None = 0.0
+    used_memory_mb: float | None = 0.0
+    used_storage_mb: float | None = 0.0
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -274,13 +274,14 @@ def plan_by_load(
     *,
     run: str = "",
     bandwidth: float = float("inf"),
+    weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
     estimate: Callable[[LoadTask], Estimate] | None = None,
     state: Callable[[str], Any] | None = None,
 ) -> LoadPlan:
     """Place tasks level by level, each on the node that is least loaded by what is known and planned.
 
-    A node's load is the mean of its used cores, memory and storage; tasks of a level see what those before
-    them take. Nodes without room are left out.
+    A node's load is the weighted mean of its used cores, memory and storage; tasks of a level see what those
+    before them take. Nodes without room are left out.
 
     Parameters
     ----------
@@ -290,6 +291,8 @@ def plan_by_load(
         The run that it is for.
     bandwidth
         Megabytes a second between nodes, for the critical path.
+    weights
+        How much cores, memory and storage count for a node's load.
     estimate
         Asked what a task takes that has no estimate of its own; 1 s, 1 core, 256 MB and 10 MB if None.
     state
@@ -361,7 +364,7 @@ def plan_by_load(
     ]
     try:
         (at, levels, priorities), moved, (critical, slack), (barrier, longest, peak) = _core.plan_by_load(
-            core, where, bandwidth
+            core, where, weights, bandwidth
         )
     except ValueError as error:
         raise refused(error) from None

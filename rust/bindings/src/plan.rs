@@ -274,12 +274,16 @@ type LoadPlanned = (
     (u64, f64, [f64; 3]),
 );
 
-/// Places tasks by load; nodes are (id, location, capacity, load).
+/// (id, location, capacity, load)
+type LoadNodeTuple = (String, String, [f64; 3], [Option<f64>; 3]);
+
+/// Places tasks by load.
 #[pyfunction]
 pub(crate) fn plan_by_load(
     py: Python<'_>,
     tasks: Vec<LoadTaskTuple>,
-    nodes: Vec<(String, String, [f64; 3], [f64; 3])>,
+    nodes: Vec<LoadNodeTuple>,
+    weights: [f64; 3],
     bandwidth: f64,
 ) -> PyResult<LoadPlanned> {
     let nodes: Vec<LoadNode> = nodes
@@ -294,12 +298,12 @@ pub(crate) fn plan_by_load(
             LoadTask { id, duration_ms, need, network_priority, location, only_there, depends_on, inputs }
         })
         .collect();
-    let made = py.detach(|| least_loaded::plan(&tasks, &nodes, bandwidth)).map_err(|error| {
+    let made = py.detach(|| least_loaded::plan(&tasks, &nodes, &weights, bandwidth)).map_err(|error| {
         let kind = match &error {
             LoadError::NoNodes => "no-nodes",
             LoadError::Cyclic(_) => "cyclic-dependency",
             LoadError::Insufficient(_) => "insufficient-resources",
-            LoadError::Unknown { .. } => "invalid",
+            LoadError::Unknown { .. } | LoadError::Weight { .. } => "invalid",
         };
         PyValueError::new_err((error.to_string(), kind, Vec::<u32>::new()))
     })?;

@@ -17,6 +17,9 @@ pub const RESOURCES: [&str; 3] = ["cpu", "memory", "storage"];
 /// How much less loaded a node counts that is where a task's input is.
 const NEAR: f64 = 0.2;
 
+/// The share of what a node has that counts as used where nobody knows.
+const UNKNOWN: f64 = 0.5;
+
 /// How much a critical task's priority is raised.
 const CRITICAL: u32 = 10;
 
@@ -29,7 +32,15 @@ pub struct LoadNode {
     pub id: String,
     pub location: String,
     pub capacity: Amounts,
-    pub load: Amounts,
+    /// What is used already; `None` where nobody knows.
+    pub load: [Option<f64>; 3],
+}
+
+impl LoadNode {
+    /// What is used of a resource, or may be.
+    fn used(&self, at: usize) -> f64 {
+        self.load[at].unwrap_or(self.capacity[at] * UNKNOWN)
+    }
 }
 
 /// What a task reads of another's output.
@@ -65,6 +76,8 @@ pub enum LoadError {
     Cyclic(Vec<String>),
     #[error("task {task} waits for task number {before}, and there are {tasks}")]
     Unknown { task: String, before: u32, tasks: usize },
+    #[error("the weight of {name} is {weight}; it has to be a finite number of at least zero")]
+    Weight { name: &'static str, weight: f64 },
     #[error("no node has room for task {0} beside the others of its level")]
     Insufficient(String),
 }
@@ -102,35 +115,44 @@ pub struct LoadPlan {
     pub peak: Amounts,
 }
 
-/// How loaded a node would be with a task: the mean over what it has of what would be used; 1 if it has
-/// nothing. Less by 0.2 if the task's input is there.
-pub fn score(node: &LoadNode, planned: &Amounts, need: &Amounts, near: bool) -> f64 {
-    let (mut sum, mut count) = (0.0, 0.0);
+/// How loaded a node would be with a task: the weighted mean over what it has of what would be used; 1 if it
+/// has nothing that counts. Less by 0.2 if the task's input is there.
+pub fn score(node: &LoadNode, planned: &Amounts, need: &Amounts, weights: &Amounts, near: bool) -> f64 {
+    let (mut sum, mut whole) = (0.0, 0.0);
     for at in 0..RESOURCES.len() {
         if node.capacity[at] > 0.0 {
-            sum += (node.load[at] + planned[at] + need[at]) / node.capacity[at];
-            count += 1.0;
+            sum += weights[at] * (node.used(at) + planned[at] + need[at]) / node.capacity[at];
+            whole += weights[at];
         }
     }
-    let mean = if count > 0.0 { sum / count } else { 1.0 };
+    let mean = if whole > 0.0 { sum / whole } else { 1.0 };
     if near { mean - NEAR } else { mean }
 }
 
 /// What a node has none of is not counted, here as in its score.
 fn has_room(node: &LoadNode, planned: &Amounts, need: &Amounts) -> bool {
     // What was added up in tenths has to fit exactly too.
-    let fits = |at: usize| node.load[at] + planned[at] + need[at] <= node.capacity[at] * (1.0 + 1e-12);
+    let fits = |at: usize| node.used(at) + planned[at] + need[at] <= node.capacity[at] * (1.0 + 1e-12);
     (0..RESOURCES.len()).all(|at| node.capacity[at] <= 0.0 || fits(at))
 }
 
-/// Plans. `bandwidth` is in megabytes a second; infinite, and moving data takes no time.
+/// Plans. `weights` say how much each resource counts for a node's load; `bandwidth` is in megabytes a
+/// second; infinite, and moving data takes no time.
 ///
 /// # Errors
-/// If there are no nodes, tasks wait for each other or for one that is not there, or a level has a task for
+/// If there are no nodes, a weight is no finite number of at least zero, tasks wait for each other or for one that is not there, or a level has a task for
 /// which no node has room.
-pub fn plan(tasks: &[LoadTask], nodes: &[LoadNode], bandwidth: f64) -> Result<LoadPlan, LoadError> {
+pub fn plan(
+    tasks: &[LoadTask],
+    nodes: &[LoadNode],
+    weights: &Amounts,
+    bandwidth: f64,
+) -> Result<LoadPlan, LoadError> {
     if nodes.is_empty() {
         return Err(LoadError::NoNodes);
+    }
+    if let Some(at) = weights.iter().position(|it| !(it.is_finite() && *it >= 0.0)) {
+        return Err(LoadError::Weight { name: RESOURCES[at], weight: weights[at] });
     }
     let count = tasks.len();
     let mut edges = Vec::new();
@@ -162,7 +184,7 @@ pub fn plan(tasks: &[LoadTask], nodes: &[LoadNode], bandwidth: f64) -> Result<Lo
     let groups = levels.iter().max().map_or(0, |it| it + 1);
     let mut made = LoadPlan { nodes: vec![0; count], levels, ..LoadPlan::default() };
     for level in 0..groups {
-        made.place(level, tasks, nodes)?;
+        made.place(level, tasks, nodes, weights)?;
     }
     made.move_data(tasks, nodes, &order);
     made.find_critical(tasks, &before, &order, bandwidth);
@@ -175,7 +197,13 @@ pub fn plan(tasks: &[LoadTask], nodes: &[LoadNode], bandwidth: f64) -> Result<Lo
 
 impl LoadPlan {
     /// Places the tasks of a level, each seeing what the ones before it take.
-    fn place(&mut self, level: u32, tasks: &[LoadTask], nodes: &[LoadNode]) -> Result<(), LoadError> {
+    fn place(
+        &mut self,
+        level: u32,
+        tasks: &[LoadTask],
+        nodes: &[LoadNode],
+        weights: &Amounts,
+    ) -> Result<(), LoadError> {
         let mut planned = vec![Amounts::default(); nodes.len()];
         let (mut longest, mut sum) = (0, Amounts::default());
         for number in (0..tasks.len()).filter(|&it| self.levels[it] == level) {
@@ -184,7 +212,7 @@ impl LoadPlan {
             let open = (0..nodes.len()).filter(|&node| {
                 has_room(&nodes[node], &planned[node], &task.need) && (near(node) || !task.only_there)
             });
-            let score = |node: usize| score(&nodes[node], &planned[node], &task.need, near(node));
+            let score = |node: usize| score(&nodes[node], &planned[node], &task.need, weights, near(node));
             let node = open.min_by(|&a, &b| score(a).total_cmp(&score(b)));
             let node = node.ok_or_else(|| LoadError::Insufficient(task.id.clone()))?;
             self.nodes[number] = node as u32;
@@ -329,7 +357,7 @@ mod tests {
             id: id.into(),
             location: location.into(),
             capacity,
-            load,
+            load: load.map(Some),
         };
         vec![
             node("node-1", "region-1", [8.0, 16384.0, 102_400.0], [2.0, 4096.0, 10240.0]),
@@ -338,6 +366,7 @@ mod tests {
         ]
     }
 
+    const EQUAL: Amounts = [1.0; 3];
     const DEFAULT: Amounts = [1.0, 256.0, 10.0];
     const HEAVY: Amounts = [4.0, 1024.0, 10.0];
 
@@ -346,7 +375,7 @@ mod tests {
     }
 
     fn placed(tasks: &[LoadTask]) -> LoadPlan {
-        plan(tasks, &fixture(), f64::INFINITY).unwrap()
+        plan(tasks, &fixture(), &EQUAL, f64::INFINITY).unwrap()
     }
 
     /// Req: P7.143
@@ -355,23 +384,43 @@ mod tests {
         let scores = |need: &Amounts| {
             fixture()
                 .iter()
-                .map(|node| format!("{:.4}", score(node, &[0.0; 3], need, false)))
+                .map(|node| format!("{:.4}", score(node, &[0.0; 3], need, &EQUAL, false)))
                 .collect::<Vec<_>>()
         };
         assert_eq!(scores(&DEFAULT), ["0.2469", "0.4401", "0.2938"]);
         assert_eq!(scores(&HEAVY), ["0.3875", "0.5104", "0.5751"]);
         let nothing =
-            LoadNode { id: String::new(), location: String::new(), capacity: [0.0; 3], load: [0.0; 3] };
-        assert_eq!(score(&nothing, &[0.0; 3], &DEFAULT, false), 1.0);
+            LoadNode { id: String::new(), location: String::new(), capacity: [0.0; 3], load: [Some(0.0); 3] };
+        assert_eq!(score(&nothing, &[0.0; 3], &DEFAULT, &EQUAL, false), 1.0);
     }
 
-    /// Req: P7.145, P7.146
+    /// Req: P7.130, P7.131
+    #[test]
+    fn weights_say_what_counts_and_half_is_used_where_nobody_knows() {
+        let nodes = fixture();
+        let scored = |weights: Amounts| score(&nodes[0], &[0.0; 3], &DEFAULT, &weights, false);
+        assert_eq!(scored([1.0, 0.0, 0.0]), 3.0 / 8.0);
+        assert_eq!(scored([3.0, 1.0, 0.0]), (3.0 * 3.0 / 8.0 + 4352.0 / 16384.0) / 4.0);
+        assert_eq!(scored([0.0; 3]), 1.0);
+        let one = [task("t", 1, DEFAULT, &[])];
+        let wrong = plan(&one, &nodes, &[1.0, -1.0, 1.0], 1.0);
+        assert_eq!(wrong, Err(LoadError::Weight { name: "memory", weight: -1.0 }));
+        let mut dark = nodes.clone();
+        dark[1].load = [None; 3];
+        assert_eq!(score(&dark[1], &[0.0; 3], &[0.0; 3], &EQUAL, false), 0.5);
+        assert_eq!(
+            plan(&[task("t", 1, [9.0, 0.0, 0.0], &[])], &dark, &EQUAL, 1.0),
+            Err(LoadError::Insufficient("t".into()))
+        );
+    }
+
+    /// Req: P7.129, P7.132, P7.145, P7.146
     #[test]
     fn tasks_of_a_level_see_what_the_others_take() {
         let heavy =
             |count: usize| (0..count).map(|at| task(&format!("t{at}"), 8000, HEAVY, &[])).collect::<Vec<_>>();
         assert_eq!(placed(&heavy(3)).nodes, [0, 1, 1]);
-        let refused = plan(&heavy(4), &fixture(), f64::INFINITY);
+        let refused = plan(&heavy(4), &fixture(), &EQUAL, f64::INFINITY);
         assert_eq!(refused, Err(LoadError::Insufficient("t3".into())));
         // The next level finds the nodes as they were.
         let mut two = heavy(4);
@@ -386,7 +435,7 @@ mod tests {
         near.location = Some("region-2".into());
         assert_eq!(placed(std::slice::from_ref(&near)).nodes, [1], "0.4401 - 0.2 is less than 0.2469");
         near.need = [9.0, 256.0, 10.0];
-        assert_eq!(plan(&[near.clone()], &fixture(), 1.0), Err(LoadError::Insufficient("t".into())));
+        assert_eq!(plan(&[near.clone()], &fixture(), &EQUAL, 1.0), Err(LoadError::Insufficient("t".into())));
         near.need = [5.0, 256.0, 10.0];
         near.location = Some("region-1".into());
         assert_eq!(placed(&[near.clone()]).nodes, [0]);
@@ -395,7 +444,7 @@ mod tests {
         hard.need = soft.need;
         hard.only_there = true;
         assert_eq!(placed(&[soft]).nodes, [1]);
-        assert_eq!(plan(&[hard], &fixture(), 1.0), Err(LoadError::Insufficient("t".into())));
+        assert_eq!(plan(&[hard], &fixture(), &EQUAL, 1.0), Err(LoadError::Insufficient("t".into())));
     }
 
     /// Req: P7.156, P7.157, P7.149
@@ -438,7 +487,7 @@ mod tests {
             task.only_there = true;
         }
         tasks[2].network_priority = 2;
-        let made = plan(&tasks, &fixture(), 5.0).unwrap();
+        let made = plan(&tasks, &fixture(), &EQUAL, 5.0).unwrap();
         assert_eq!(made.nodes, [0, 1, 1]);
         let [only] = &made.movements[..] else { panic!("{:?}", made.movements) };
         assert_eq!(
@@ -452,15 +501,15 @@ mod tests {
     /// Req: P7.147, P7.161
     #[test]
     fn what_has_no_plan_is_refused() {
-        assert_eq!(plan(&[], &[], 1.0), Err(LoadError::NoNodes));
+        assert_eq!(plan(&[], &[], &EQUAL, 1.0), Err(LoadError::NoNodes));
         let round = [task("a", 1, DEFAULT, &[1]), task("b", 1, DEFAULT, &[0])];
         let names = ["a", "b", "a"].map(String::from).to_vec();
-        assert_eq!(plan(&round, &fixture(), 1.0), Err(LoadError::Cyclic(names)));
+        assert_eq!(plan(&round, &fixture(), &EQUAL, 1.0), Err(LoadError::Cyclic(names)));
         let lost = [task("a", 1, DEFAULT, &[7])];
         assert_eq!(
-            plan(&lost, &fixture(), 1.0),
+            plan(&lost, &fixture(), &EQUAL, 1.0),
             Err(LoadError::Unknown { task: "a".into(), before: 7, tasks: 1 })
         );
-        assert_eq!(plan(&[], &fixture(), 1.0).unwrap(), LoadPlan::default());
+        assert_eq!(plan(&[], &fixture(), &EQUAL, 1.0).unwrap(), LoadPlan::default());
     }
 }
