@@ -88,6 +88,18 @@ def test_the_same_seed_gives_the_same_run_whatever_else_there_is() -> None:
     assert {bar.step: bar.end - bar.start for bar in many.run(12).bars} == pytest.approx(lasts)
 
 
+def test_durations_come_from_a_model() -> None:
+    asked = []
+
+    def model(path: str, task: str) -> Amount | None:
+        asked.append((path, task))
+        return LogNormal(5, 0) if task == "train" else None
+
+    found = simulate(flow, FOUR, durations=model, default=1, answers={"each": 4})
+    assert sorted(asked) == [("each/load", "load"), ("each/train", "train"), ("join", "join")]
+    assert found.makespans == [1 + 2 * 5 + 1]
+
+
 def test_what_goes_wrong_is_handled_by_the_workflow_itself() -> None:
     fragile = simulate(chain, FOUR, faults=Faults(failure=0.3), seeds=300)
     states = fragile.summary()["states"]

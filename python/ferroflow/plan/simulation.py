@@ -26,6 +26,10 @@ Figure = Literal["makespan", "cost", "utilisation"]
 FIGURES: tuple[Figure, ...] = get_args(Figure)
 
 
+Model = Callable[[str, str], Amount | None]
+"""Says how long a step takes, given its path and its task's name; None leaves it to the default."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """A node that is lost, with all that runs on it, and perhaps comes back.
@@ -307,7 +311,7 @@ def simulate(
     policy: PolicyName | BuiltinPolicy = "upward_rank",
     *,
     seeds: int | Iterable[int] = 1,
-    durations: Mapping[str, Amount] | None = None,
+    durations: Mapping[str, Amount] | Model | None = None,
     default: Amount = 60.0,
     answers: Mapping[str, Amount] | None = None,
     branches: Mapping[str, Sequence[float]] | None = None,
@@ -337,7 +341,8 @@ def simulate(
         How many runs (with the seeds 0, 1, …), or their seeds. They are simulated on all processors.
     durations
         Seconds on a node of speed 1, by the name of a task, or by a step's id, or its path for what
-        is inside another (`each/train`). A number, a list of what was seen, or a law.
+        is inside another (`each/train`). A number, a list of what was seen, or a law. Or a model: called once
+        for each step of the workflow with its path and its task's name, it returns one of these, or None.
     default
         The same for all others.
     answers
@@ -391,12 +396,13 @@ def simulate(
     for loss in wrong.losses:
         if loss.node not in names:
             raise PlanError(f"there is no node {loss.node!r} to be lost; there are {', '.join(names)}")
+    known = _foreseen(workflow, durations) if callable(durations) else durations or {}
     core = _simulator(
         workflow.program,
         start,
         where._core(),
         law(default).parts(),
-        {name: law(amount).parts() for name, amount in (durations or {}).items()},
+        {name: law(amount).parts() for name, amount in known.items()},
         {name: law(amount).parts() for name, amount in (answers or {}).items()},
         {name: [float(it) for it in weights] for name, weights in (branches or {}).items()},
         [(ids[a], ids[b], float(size)) for (a, b), size in (transfers or {}).items()],
@@ -471,6 +477,20 @@ def _ids(workflow: Workflow[..., Any], transfers: Mapping[tuple[str, str], float
             raise PlanError(
                 f"no step of workflow {workflow.name!r} is called {name!r}: nothing goes from or to it"
             )
+    return found
+
+
+def _foreseen(workflow: Workflow[..., Any], model: Model) -> dict[str, Amount]:
+    """Return what a model says of each step, by path."""
+    paths: list[list[str]] = []
+    found = {}
+    for owner, nodes, _ in workflow.program.blocks():
+        # An owner comes before what it owns.
+        prefix = "" if owner is None else f"{paths[owner[0]][owner[1]]}/"
+        paths.append([f"{prefix}{name}" for name, _, _ in nodes])
+        for path, (_, _, task) in zip(paths[-1], nodes, strict=True):
+            if task is not None and (amount := model(path, task)) is not None:
+                found[path] = amount
     return found
 
 
