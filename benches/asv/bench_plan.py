@@ -24,13 +24,24 @@ def nodes(count: int) -> Platform:
 
 
 class Planning:
-    params: Any = ([1_000, 10_000], [8, 64], ["heft", "peft", "dps", "mct"])
+    params: Any = ([100, 1_000, 10_000], [8, 64], ["heft", "peft", "dps", "mct"])
     param_names = ("tasks", "nodes", "method")
 
     def setup(self, tasks: int, count: int, method: str) -> None:
         self.instance, self.platform = layered(tasks), nodes(count)
 
     def time_plan(self, tasks: int, count: int, method: str) -> None:
+        plan(self.instance, self.platform, method)
+
+
+class Nodes:
+    params: Any = ([2, 8, 32, 128], ["heft", "peft", "dps", "mct"])
+    param_names = ("nodes", "method")
+
+    def setup(self, count: int, method: str) -> None:
+        self.instance, self.platform = layered(1_000), nodes(count)
+
+    def time_plan(self, count: int, method: str) -> None:
         plan(self.instance, self.platform, method)
 
 
