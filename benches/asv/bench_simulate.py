@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 from typing import Any
 
 from . import common  # noqa: F401 - first: it refuses a debug build
@@ -11,6 +12,7 @@ import ferroflow as ff  # isort: skip
 from ferroflow.plan import Node, simulate  # isort: skip
 
 
+@cache
 def scenario(steps: int, nodes: int, policy: Any) -> Any:
     """Return simulations of a graph of two edges a step, of which about a hundred can run at a time."""
     draw = random.Random(1)
