@@ -119,11 +119,11 @@ build/.wheel: $(VENV)/.tools pyproject.toml LICENSE README.md $(RUST_SOURCES) $(
 
 # --------------------------------------------------------------------------------------- measure
 
-PEERS := dask dbos saga
+PEERS := dask dbos
 PEER_STAMPS := $(PEERS:%=build/peers/%/.installed)
 
 .PHONY: bench
-bench: bench-asv bench-peers ## Measure: asv for the present commit, and the peers side by side
+bench: bench-asv bench-peers bench-planners ## Measure: asv for the present commit, and the peers side by side
 
 # asv builds and installs the present commit by itself; the shared target folder saves it the
 # dependencies, which are the same.
@@ -145,6 +145,10 @@ bench-peers: wheel $(PEER_STAMPS) build/peers/ours/.installed ## Measure ferrofl
 	$(BIN)/python benches/peers/limits.py build/peers/ours/bin/python
 	$(BIN)/python benches/peers/accuracy.py build/peers/ours/bin/python
 	$(BIN)/python benches/peers/table.py $(RESULTS)/peers.json
+
+# The peer takes most of half an hour.
+.PHONY: bench-planners
+bench-planners: build/peers/saga/.installed build/peers/ours/.installed ## Compare planners with anrg-saga's
 	build/peers/ours/bin/python benches/peers/plan_quality.py build/peers/saga/bin/python
 
 build/peers/ours/.installed: build/.wheel

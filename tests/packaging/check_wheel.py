@@ -27,6 +27,13 @@ EXTENSION = "ferroflow/_core.abi3.so"
 LARGEST = 40 * 1024 * 1024
 MOST_PACKAGES = 7
 """Those that are required, and those that they require: rich alone takes three."""
+EVERY_PACKAGE = """
+import importlib, pkgutil, ferroflow
+for module in pkgutil.walk_packages(ferroflow.__path__, "ferroflow."):
+    if module.ispkg:
+        importlib.import_module(module.name)
+"""
+"""None needs an extra before it is used."""
 LONGEST_IMPORT = 100
 """Milliseconds of processor time, which other programs do not prolong."""
 
@@ -86,6 +93,7 @@ def check_use(wheel: Path) -> list[str]:
         required = {package["name"] for package in installed} - {"ferroflow", "pip", "setuptools"}
         if len(required) > MOST_PACKAGES:
             problems.append(f"requires {len(required)} packages: {sorted(required)}")
+        environment.run("python", "-I", "-W", "error", "-c", EVERY_PACKAGE)
         problems += [
             f"runs the README's program {way} and says {said!r}, not 'Lisbon'"
             for way in ("in memory", "on a file")

@@ -5,15 +5,16 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from typing_extensions import Buffer
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ferroflow import _core
 from ferroflow.errors import PlanError
 from ferroflow.plan.platform import Platform
 
-Numbers = Sequence[float] | Buffer
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+Numbers: TypeAlias = "Sequence[float] | Buffer"
 """Floats or whole numbers of 32 or 64 bits: an array, or a list."""
 
 

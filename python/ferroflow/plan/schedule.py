@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-from typing_extensions import Buffer
 
 from ferroflow import _core, draw
 from ferroflow.draw.page import block, table
 from ferroflow.plan.instance import Instance
 from ferroflow.plan.platform import Platform
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 ROWS = 50
 """More placements than this are not shown in a notebook."""
