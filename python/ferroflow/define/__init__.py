@@ -3,6 +3,9 @@
 from ferroflow.define import library
 from ferroflow.define.command import Command, CommandTask, command
 from ferroflow.define.environment import Environment, Launch
+from ferroflow.define.draining import Sorter
+from ferroflow.define.graph import Graph, Reach
+from ferroflow.define.growing import GrowingGraph
 from ferroflow.define.load import load, schema
 from ferroflow.define.refs import Expr, Ref
 from ferroflow.define.task import Priority, Retry, Task, task
@@ -28,10 +31,14 @@ __all__ = [
     "CommandTask",
     "Environment",
     "Expr",
+    "Graph",
+    "GrowingGraph",
     "Launch",
     "Priority",
+    "Reach",
     "Ref",
     "Retry",
+    "Sorter",
     "Task",
     "Term",
     "Workflow",
