@@ -95,9 +95,18 @@ pub struct Usage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// `started` is in clock ticks since the machine was booted.
-    Spawned { pid: u32, started: u64 },
-    Refused { stage: Stage, errno: i32 },
-    Exited { status: Status, usage: Usage },
+    Spawned {
+        pid: u32,
+        started: u64,
+    },
+    Refused {
+        stage: Stage,
+        errno: i32,
+    },
+    Exited {
+        status: Status,
+        usage: Usage,
+    },
 }
 
 /// These bytes are no message.

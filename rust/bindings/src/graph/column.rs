@@ -114,7 +114,8 @@ impl<'py> FromPyObject<'_, 'py> for Input {
         let py = given.py();
         let wrong = |error: PyErr| {
             let kind = given.get_type().name().map_or_else(|_| "?".into(), |it| it.to_string());
-            let wrong = PyTypeError::new_err(format!("node ids are whole numbers; {kind} has others: {error}"));
+            let wrong =
+                PyTypeError::new_err(format!("node ids are whole numbers; {kind} has others: {error}"));
             wrong.set_cause(py, Some(error));
             wrong
         };
@@ -122,14 +123,15 @@ impl<'py> FromPyObject<'_, 'py> for Input {
         if let Some(Ok(dimensions)) = dimensions
             && dimensions != 1
         {
-            return Err(PyTypeError::new_err(format!("node ids are in a row; this array has {dimensions} dimensions")));
+            return Err(PyTypeError::new_err(format!(
+                "node ids are in a row; this array has {dimensions} dimensions"
+            )));
         }
         let items = given.try_iter().map_err(wrong)?;
         let copied: PyResult<Vec<i64>> = items.map(|item| item?.extract()).collect();
         copied.map(Self::Copied).map_err(wrong)
     }
 }
-
 
 macro_rules! in_place {
     ($buffer:expr, $atomic:ty) => {{
@@ -147,12 +149,7 @@ macro_rules! in_place {
 
 impl Input {
     /// Ids as they are: of one kind both, or copied.
-    pub(crate) fn both<T: Send>(
-        py: Python<'_>,
-        a: &Self,
-        b: &Self,
-        work: impl Pair<T> + Send,
-    ) -> T {
+    pub(crate) fn both<T: Send>(py: Python<'_>, a: &Self, b: &Self, work: impl Pair<T> + Send) -> T {
         match (a, b) {
             (Self::U32(a), Self::U32(b)) => {
                 let (a, b): (&[AtomicU32], &[AtomicU32]) = (in_place!(a, AtomicU32), in_place!(b, AtomicU32));

@@ -57,7 +57,11 @@ impl Graph {
     }
 
     /// Calls `find` without the interpreter.
-    fn ask<T: Send>(&self, py: Python<'_>, find: impl FnOnce(&Inner) -> Result<T, Fault> + Send) -> PyResult<T> {
+    fn ask<T: Send>(
+        &self,
+        py: Python<'_>,
+        find: impl FnOnce(&Inner) -> Result<T, Fault> + Send,
+    ) -> PyResult<T> {
         py.detach(|| find(&self.inner)).map_err(|found| fault(py, found))
     }
 }

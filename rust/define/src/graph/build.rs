@@ -208,7 +208,10 @@ impl Graph {
                 return Err(Fault::EdgeWeight { edge, from, to, weight });
             }
             self.check(from)?;
-            let at = self.successors(from).binary_search(&to).map_err(|_| Fault::NoNode { node: to, nodes: self.len() })?;
+            let at = self
+                .successors(from)
+                .binary_search(&to)
+                .map_err(|_| Fault::NoNode { node: to, nodes: self.len() })?;
             let length = &mut lengths[self.after.slots(from).start + at];
             *length = weight.max(*length);
         }

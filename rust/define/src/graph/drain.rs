@@ -110,9 +110,7 @@ impl Drain {
                 all.sort_unstable_by(|a, b| b.cmp(a));
                 all.into_iter().map(|it| it.1.0).collect()
             }
-            Ready::Ranked { heap, .. } => {
-                (0..count).map_while(|_| heap.pop()).map(|it| it.1.0).collect()
-            }
+            Ready::Ranked { heap, .. } => (0..count).map_while(|_| heap.pop()).map(|it| it.1.0).collect(),
         };
         given.iter().for_each(|&node| self.waits[node as usize] = TAKEN);
         self.taken += given.len();

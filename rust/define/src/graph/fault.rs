@@ -47,7 +47,8 @@ const NAMED: usize = 20;
 
 fn round(cycle: &[u32]) -> String {
     let names: Vec<String> = cycle.iter().take(NAMED).map(u32::to_string).collect();
-    let rest = if cycle.len() > NAMED { format!(" -> ({} more)", cycle.len() - NAMED) } else { String::new() };
+    let rest =
+        if cycle.len() > NAMED { format!(" -> ({} more)", cycle.len() - NAMED) } else { String::new() };
     let first = names.first().map_or("", |it| it);
     format!("{}{rest} -> {first}", names.join(" -> "))
 }

@@ -128,7 +128,8 @@ impl Growing {
     pub fn remove(&mut self, node: u32) -> Result<(), Fault> {
         self.check(node)?;
         let (after, before) = (&mut self.after, &mut self.before);
-        let (next, last) = (std::mem::take(&mut after[node as usize]), std::mem::take(&mut before[node as usize]));
+        let (next, last) =
+            (std::mem::take(&mut after[node as usize]), std::mem::take(&mut before[node as usize]));
         self.edges -= next.len() + last.len();
         next.iter().for_each(|&to| before[to as usize].retain(|&it| it != node));
         last.iter().for_each(|&from| after[from as usize].retain(|&it| it != node));

@@ -13,6 +13,8 @@ mod fault;
 mod grow;
 mod order;
 mod reach;
+#[cfg(test)]
+mod testing;
 mod walk;
 mod width;
 
