@@ -306,8 +306,8 @@ class Graph:
     def of(cls, workflow: Workflow[..., Any]) -> Graph:
         """Make the graph of a workflow's steps, from what they need and are to come after.
 
-        A composite step, such as a loop, is one node. Joins, which stand for many edges, have names of
-        the form `join 3`.
+        A composite step, such as a loop, is one node. Where many steps follow many others, there is a node
+        between them, called `$join_` and its number.
 
         Examples
         --------
@@ -322,9 +322,7 @@ class Graph:
         >>> graph.names, list(graph.successors("half"))
         (('half', 'half_2'), [1])
         """
-        inner, nodes = _core.Graph.of_block(workflow.program, 0)
-        names = (name or f"{kind} {node}" for node, (name, kind) in enumerate(nodes))
-        return cls._made(inner, names)
+        return cls._made(*_core.Graph.of_block(workflow.program, 0))
 
     def __repr__(self) -> str:
         return f"<graph of {len(self)} nodes and {self.edge_count} edges>"

@@ -84,12 +84,12 @@ impl Graph {
         Ok((Self::of(inner), lengths.map(|it| view(py, it)).transpose()?))
     }
 
-    /// The graph of a program's block, and the ids and kinds of its nodes.
+    /// The graph of a program's block, and the ids of its nodes.
     #[staticmethod]
-    fn of_block(program: &Program, block: usize) -> PyResult<(Self, Vec<(String, &'static str)>)> {
+    fn of_block(program: &Program, block: usize) -> PyResult<(Self, Vec<String>)> {
         let code = program.compiled.blocks.get(block);
         let code = code.ok_or_else(|| PyIndexError::new_err(format!("there is no block {block}")))?;
-        let names = code.nodes.iter().map(|node| (node.id.to_string(), node.kind.name())).collect();
+        let names = code.nodes.iter().map(|node| node.id.to_string()).collect();
         Ok((Self::of(Inner::from(code.graph.clone())), names))
     }
 
