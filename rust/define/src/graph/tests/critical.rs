@@ -22,16 +22,16 @@ proptest! {
         let edges: Vec<(usize, usize, f64)> = graph.after().pairs().enumerate()
             .map(|(at, (a, b))| (a as usize, b as usize, if with_edges { edge[at] } else { 0.0 })).collect();
         let mut length = 0f64;
-        for it in 0..nodes {
+        for (it, weight) in node.iter().enumerate() {
             let from = edges.iter().filter(|e| e.1 == it);
             let earliest = from.map(|&(a, _, way)| found.earliest[a] + node[a] + way).fold(0.0, f64::max);
             prop_assert_eq!(found.earliest[it], earliest);
-            length = length.max(earliest + node[it]);
+            length = length.max(earliest + weight);
         }
         prop_assert_eq!(found.length, length);
-        for it in 0..nodes {
+        for (it, weight) in node.iter().enumerate() {
             let to = edges.iter().filter(|e| e.0 == it);
-            let latest = to.map(|&(_, b, way)| found.latest[b] - way).fold(length, f64::min) - node[it];
+            let latest = to.map(|&(_, b, way)| found.latest[b] - way).fold(length, f64::min) - weight;
             prop_assert_eq!(found.latest[it], latest);
             prop_assert_eq!(found.float[it], latest - found.earliest[it]);
         }
