@@ -54,6 +54,10 @@ impl Label {
             & (self.depth > to.depth)
     }
 
+    pub(super) fn height(&self) -> u32 {
+        self.height
+    }
+
     /// The place in both orders.
     pub(super) fn place(&self) -> (u32, u32) {
         (self.first, self.second)

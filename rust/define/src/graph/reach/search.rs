@@ -1,6 +1,8 @@
 //! The search for a way, where labels do not tell whether there is one.
 //!
-//! It goes from both ends at once and looks at each node's label: whatever can be told of it is not searched.
+//! From the first node a ball grows, one generation after another; from the last, a search runs back
+//! depth-first, and so is soon where the ball is. It stops at the height of the ball's surface, below which
+//! nothing is left to find. Both do as much work. What labels rule out is not looked at.
 
 use super::super::Graph;
 use super::labels::Label;
@@ -9,61 +11,69 @@ use super::labels::Label;
 #[derive(Debug, Default)]
 pub struct Scratch {
     seen: Seen,
-    down: Vec<u32>,
-    up: Vec<u32>,
+    /// The generation whose successors are being looked at, and the next.
+    surface: Vec<u32>,
+    beyond: Vec<u32>,
+    back: Vec<u32>,
 }
 
 /// Whether there is a way from one node to another, of which labels tell nothing.
 pub(super) fn search(graph: &Graph, labels: &[Label], from: u32, to: u32, scratch: &mut Scratch) -> bool {
-    let Scratch { seen, down, up } = scratch;
+    let Scratch { seen, surface, beyond, back } = scratch;
     let (start, end) = (labels[from as usize], labels[to as usize]);
+    let (after, before) = (graph.after(), graph.before());
     seen.clear();
-    down.clear();
-    up.clear();
-    down.push(from);
-    up.push(to);
-    seen.mark(from, Side::Down);
-    seen.mark(to, Side::Up);
-    // Downwards from a queue, as upwards: both balls stay small, and meet in the middle.
-    let (mut down_at, mut up_at) = (0, 0);
-    while down_at < down.len() && up_at < up.len() {
-        if down.len() <= up.len() {
-            let node = down[down_at];
-            down_at += 1;
-            for &next in graph.after().successors(node) {
-                match seen.mark(next, Side::Down) {
-                    Some(Side::Up) => return true,
-                    Some(Side::Down) => {}
-                    None => match labels[next as usize].leads(&end) {
-                        Some(true) => return true,
-                        Some(false) => {}
-                        None => down.push(next),
-                    },
+    for list in [&mut *surface, beyond, back] {
+        list.clear();
+    }
+    surface.push(from);
+    back.push(to);
+    seen.mark(from, Side::Ball);
+    seen.mark(to, Side::Back);
+    let mut floor = start.height();
+    let (mut ahead, mut behind) = (0, 0);
+    loop {
+        if ahead <= behind {
+            let Some(node) = surface.pop() else {
+                std::mem::swap(surface, beyond);
+                surface.retain(|&it| labels[it as usize].leads(&end) != Some(false));
+                let Some(lowest) = surface.iter().map(|&it| labels[it as usize].height()).min() else {
+                    return false;
+                };
+                floor = lowest;
+                continue;
+            };
+            for &next in after.successors(node) {
+                match seen.mark(next, Side::Ball) {
+                    Some(Side::Back) => return true,
+                    Some(Side::Ball) => {}
+                    None => beyond.push(next),
                 }
             }
+            ahead += after.successors(node).len();
         } else {
-            let node = up[up_at];
-            up_at += 1;
-            for &next in graph.before().successors(node) {
-                match seen.mark(next, Side::Up) {
-                    Some(Side::Down) => return true,
-                    Some(Side::Up) => {}
-                    None => match start.leads(&labels[next as usize]) {
-                        Some(true) => return true,
-                        Some(false) => {}
-                        None => up.push(next),
-                    },
+            let Some(node) = back.pop() else { return false };
+            let label = &labels[node as usize];
+            // A way from the surface only goes upwards.
+            if label.height() <= floor || node != to && start.leads(label) == Some(false) {
+                continue;
+            }
+            for &next in before.successors(node) {
+                match seen.mark(next, Side::Back) {
+                    Some(Side::Ball) => return true,
+                    Some(Side::Back) => {}
+                    None => back.push(next),
                 }
             }
+            behind += before.successors(node).len();
         }
     }
-    false
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
-    Down,
-    Up,
+    Ball,
+    Back,
 }
 
 /// Which nodes a search has seen, and from which end: a table that is emptied by forgetting its age.
@@ -106,7 +116,7 @@ impl Seen {
                 return None;
             }
             if held == node {
-                return Some(if age == self.age { Side::Down } else { Side::Up });
+                return Some(if age == self.age { Side::Ball } else { Side::Back });
             }
             at = (at + 1) & mask;
         }
