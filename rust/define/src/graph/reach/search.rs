@@ -4,8 +4,13 @@
 //! depth-first, and so is soon where the ball is. It stops at the height of the ball's surface, below which
 //! nothing is left to find. Both do as much work. What labels rule out is not looked at.
 
-use super::super::Graph;
+use std::hint::black_box;
+
+use super::super::{Csr, Graph};
 use super::labels::Label;
+
+/// Nodes that are looked at together, so that memory is waited for once.
+const TOGETHER: usize = 16;
 
 /// What a search needs and the next one uses again.
 #[derive(Debug, Default)]
@@ -15,11 +20,13 @@ pub struct Scratch {
     surface: Vec<u32>,
     beyond: Vec<u32>,
     back: Vec<u32>,
+    /// Those of `back` that are looked at now.
+    together: Vec<u32>,
 }
 
 /// Whether there is a way from one node to another, of which labels tell nothing.
 pub(super) fn search(graph: &Graph, labels: &[Label], from: u32, to: u32, scratch: &mut Scratch) -> bool {
-    let Scratch { seen, surface, beyond, back } = scratch;
+    let Scratch { seen, surface, beyond, back, together } = scratch;
     let (start, end) = (labels[from as usize], labels[to as usize]);
     let (after, before) = (graph.after(), graph.before());
     seen.clear();
@@ -34,40 +41,59 @@ pub(super) fn search(graph: &Graph, labels: &[Label], from: u32, to: u32, scratc
     let (mut ahead, mut behind) = (0, 0);
     loop {
         if ahead <= behind {
-            let Some(node) = surface.pop() else {
+            if surface.is_empty() {
                 std::mem::swap(surface, beyond);
+                floor = surface.iter().fold(end.height(), |low, &it| low.min(labels[it as usize].height()));
                 surface.retain(|&it| labels[it as usize].leads(&end) != Some(false));
-                let Some(lowest) = surface.iter().map(|&it| labels[it as usize].height()).min() else {
+                if surface.is_empty() {
                     return false;
-                };
-                floor = lowest;
-                continue;
-            };
-            for &next in after.successors(node) {
-                match seen.mark(next, Side::Ball) {
-                    Some(Side::Back) => return true,
-                    Some(Side::Ball) => {}
-                    None => beyond.push(next),
                 }
             }
-            ahead += after.successors(node).len();
+            let rest = surface.len().saturating_sub(TOGETHER);
+            touch(after, &surface[rest..]);
+            for &node in &surface[rest..] {
+                for &next in after.successors(node) {
+                    match seen.mark(next, Side::Ball) {
+                        Some(Side::Back) => return true,
+                        Some(Side::Ball) => {}
+                        None => beyond.push(next),
+                    }
+                }
+                ahead += after.successors(node).len();
+            }
+            surface.truncate(rest);
         } else {
-            let Some(node) = back.pop() else { return false };
-            let label = &labels[node as usize];
+            if back.is_empty() {
+                return false;
+            }
             // A way from the surface only goes upwards.
-            if label.height() <= floor || node != to && start.leads(label) == Some(false) {
-                continue;
-            }
-            for &next in before.successors(node) {
-                match seen.mark(next, Side::Back) {
-                    Some(Side::Ball) => return true,
-                    Some(Side::Back) => {}
-                    None => back.push(next),
+            let may = |&node: &u32| {
+                let label = &labels[node as usize];
+                label.height() > floor && (node == to || start.leads(label) != Some(false))
+            };
+            together.clear();
+            together.extend(back.drain(back.len().saturating_sub(TOGETHER)..));
+            black_box(together.iter().fold(0, |sum, &node| sum ^ labels[node as usize].height()));
+            together.retain(may);
+            touch(before, together);
+            for &node in &*together {
+                for &next in before.successors(node) {
+                    match seen.mark(next, Side::Back) {
+                        Some(Side::Ball) => return true,
+                        Some(Side::Back) => {}
+                        None => back.push(next),
+                    }
                 }
+                behind += before.successors(node).len();
             }
-            behind += before.successors(node).len();
         }
     }
+}
+
+/// Has the edges of nodes fetched all at once.
+fn touch(csr: &Csr, nodes: &[u32]) {
+    let first = |node: u32| csr.successors(node).first().copied().unwrap_or_default();
+    black_box(nodes.iter().fold(0, |sum, &node| sum ^ first(node)));
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
