@@ -20,13 +20,11 @@ pub struct Scratch {
     surface: Vec<u32>,
     beyond: Vec<u32>,
     back: Vec<u32>,
-    /// Those of `back` that are looked at now.
-    together: Vec<u32>,
 }
 
 /// Whether there is a way from one node to another, of which labels tell nothing.
 pub(super) fn search(graph: &Graph, labels: &[Label], from: u32, to: u32, scratch: &mut Scratch) -> bool {
-    let Scratch { seen, surface, beyond, back, together } = scratch;
+    let Scratch { seen, surface, beyond, back } = scratch;
     let (start, end) = (labels[from as usize], labels[to as usize]);
     let (after, before) = (graph.after(), graph.before());
     seen.clear();
@@ -43,15 +41,15 @@ pub(super) fn search(graph: &Graph, labels: &[Label], from: u32, to: u32, scratc
         if ahead <= behind {
             if surface.is_empty() {
                 std::mem::swap(surface, beyond);
-                floor = surface.iter().fold(end.height(), |low, &it| low.min(labels[it as usize].height()));
+                black_box(lowest(labels, surface));
                 surface.retain(|&it| labels[it as usize].leads(&end) != Some(false));
-                if surface.is_empty() {
-                    return false;
-                }
+                let Some(lowest) = lowest(labels, surface) else { return false };
+                floor = lowest;
             }
             let rest = surface.len().saturating_sub(TOGETHER);
             touch(after, &surface[rest..]);
-            for &node in &surface[rest..] {
+            while surface.len() > rest && ahead <= behind {
+                let Some(node) = surface.pop() else { break };
                 for &next in after.successors(node) {
                     match seen.mark(next, Side::Ball) {
                         Some(Side::Back) => return true,
@@ -61,33 +59,32 @@ pub(super) fn search(graph: &Graph, labels: &[Label], from: u32, to: u32, scratc
                 }
                 ahead += after.successors(node).len();
             }
-            surface.truncate(rest);
         } else {
-            if back.is_empty() {
-                return false;
-            }
+            let Some(node) = back.pop() else { return false };
+            let label = &labels[node as usize];
             // A way from the surface only goes upwards.
-            let may = |&node: &u32| {
-                let label = &labels[node as usize];
-                label.height() > floor && (node == to || start.leads(label) != Some(false))
-            };
-            together.clear();
-            together.extend(back.drain(back.len().saturating_sub(TOGETHER)..));
-            black_box(together.iter().fold(0, |sum, &node| sum ^ labels[node as usize].height()));
-            together.retain(may);
-            touch(before, together);
-            for &node in &*together {
-                for &next in before.successors(node) {
-                    match seen.mark(next, Side::Back) {
-                        Some(Side::Ball) => return true,
-                        Some(Side::Back) => {}
-                        None => back.push(next),
-                    }
-                }
-                behind += before.successors(node).len();
+            if label.height() <= floor || node != to && start.leads(label) == Some(false) {
+                continue;
             }
+            let old = back.len();
+            for &next in before.successors(node) {
+                match seen.mark(next, Side::Back) {
+                    Some(Side::Ball) => return true,
+                    Some(Side::Back) => {}
+                    None => back.push(next),
+                }
+            }
+            behind += before.successors(node).len();
+            let new = &back[old.max(back.len().saturating_sub(TOGETHER))..];
+            black_box(lowest(labels, new));
+            touch(before, new);
         }
     }
+}
+
+/// The least height of nodes.
+fn lowest(labels: &[Label], nodes: &[u32]) -> Option<u32> {
+    nodes.iter().map(|&node| labels[node as usize].height()).min()
 }
 
 /// Has the edges of nodes fetched all at once.
@@ -127,6 +124,7 @@ impl Seen {
         }
     }
 
+    #[inline]
     /// Marks a node that is new; else says from which end it was seen.
     fn mark(&mut self, node: u32, side: Side) -> Option<Side> {
         if self.used * 2 >= self.slots.len() {
