@@ -2,8 +2,8 @@
 
 from ferroflow.define import library
 from ferroflow.define.command import Command, CommandTask, command
-from ferroflow.define.environment import Environment, Launch
 from ferroflow.define.draining import Sorter
+from ferroflow.define.environment import Environment, Launch
 from ferroflow.define.graph import Graph, Reach
 from ferroflow.define.growing import GrowingGraph
 from ferroflow.define.load import load, schema

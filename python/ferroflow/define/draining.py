@@ -84,6 +84,5 @@ class Sorter:
         InvalidGraph
             A node that was not taken, or is done already. Those before it are done.
         """
-        if isinstance(nodes, list | tuple):
-            nodes = [self._id(node) for node in nodes]
-        return self._inner.done(nodes, most)
+        ids: Any = [self._id(node) for node in nodes] if isinstance(nodes, list | tuple) else nodes
+        return self._inner.done(ids, most)

@@ -16,10 +16,10 @@ from ferroflow.define.growing import GrowingGraph
 from ferroflow.define.workflow import Workflow
 from ferroflow.errors import CyclicGraph, InvalidGraph
 
-Ids = Sequence[int] | Iterable[int] | Buffer
+Ids = Iterable[int] | Buffer
 """Node ids: an array of integers, or anything else that yields whole numbers."""
 
-Numbers = Sequence[float] | Buffer
+Numbers = Iterable[float] | Buffer
 """Numbers: an array, or a list of them."""
 
 Node = int | str
@@ -102,7 +102,7 @@ class CriticalPath(NamedTuple):
 
     earliest: memoryview[float]
     latest: memoryview[float]
-    float: memoryview[float]  # noqa: F811
+    float: memoryview[float]
     path: memoryview[int]
     length: Any
 
@@ -249,21 +249,19 @@ class Graph:
         weights: Numbers | None = None,
         lengths: memoryview[float] | None = None,
     ) -> None:
-        self._inner, self._weights, self._lengths = inner, weights, lengths
+        self._inner = inner
+        self._weights = None if weights is None else inner.weights(weights)
+        self._lengths: Sequence[float] | None = lengths
         self.names: tuple[str, ...] | None = None if names is None else tuple(names)
         """The nodes' names, by id; None if they have none."""
         self._ids: Mapping[str, int] = {}
         if self.names is not None:
             if len(self.names) != len(inner):
-                raise InvalidGraph(
-                    f"{len(self.names)} names for {len(inner)} nodes: give one for every node"
-                )
+                raise InvalidGraph(f"{len(self.names)} names for {len(inner)} nodes: give one for every node")
             self._ids = {name: node for node, name in enumerate(self.names)}
             if len(self._ids) < len(self.names):
                 twice = next(name for node, name in enumerate(self.names) if self._ids[name] != node)
                 raise InvalidGraph(f"two nodes have the name {twice!r}: give each a name of its own")
-        if weights is not None:
-            self._inner.check_weights(weights)
 
     @classmethod
     def _made(cls, inner: _core.Graph, names: Iterable[str] | None = None, weights: Any = None) -> Graph:
@@ -599,12 +597,13 @@ class Graph:
         """
         inner, kept = self._inner.without([self.id(node) for node in nodes])
         names = None if self.names is None else [self.names[node] for node in kept]
-        weights = None if self._weights is None else [memoryview_of(self._weights)[node] for node in kept]
+        weights = None if self._weights is None else [self._weights[node] for node in kept]
         made = self._made(inner, names, weights)
         if self._lengths is not None:
             stays = set(kept)
             ends = zip(*self.edges(), self._lengths, strict=True)
-            made._lengths = [length for a, b, length in ends if a in stays and b in stays]
+            kept_lengths = [length for a, b, length in ends if a in stays and b in stays]
+            made._lengths = kept_lengths
         return made
 
     def growing(self) -> GrowingGraph:
@@ -621,8 +620,3 @@ class Graph:
         from ferroflow.draw import svg
 
         return svg(self.blocks(), title=repr(self)) if len(self) <= DRAWN else None
-
-
-def memoryview_of(numbers: Any) -> Any:
-    """Return numbers so that they can be had by place."""
-    return numbers if hasattr(numbers, "__getitem__") else memoryview(numbers)

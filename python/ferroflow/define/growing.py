@@ -57,7 +57,7 @@ class GrowingGraph:
         return self._inner.add_node(after)
 
     def add_edge(self, source: int, target: int) -> bool:
-        """Add an edge and say whether it is new; raises `CyclicGraph`, and adds none, if it closed a cycle."""
+        """Add an edge and say whether it is new. One that would close a cycle raises `CyclicGraph`."""
         return self._inner.add_edge(source, target)
 
     def remove(self, node: int) -> None:

@@ -146,8 +146,10 @@ impl Graph {
         view(py, self.ask(py, |graph| graph.ready(&done))?)
     }
 
-    fn check_weights(&self, py: Python<'_>, weights: Numbers) -> PyResult<()> {
-        self.ask(py, |graph| graph.check_weights(&weights.0))
+    /// Weights of nodes, once they are known to be such.
+    fn weights<'py>(&self, py: Python<'py>, weights: Numbers) -> PyResult<View<'py>> {
+        self.ask(py, |graph| graph.check_weights(&weights.0))?;
+        view(py, weights.0)
     }
 
     /// Earliest starts, latest starts, floats, a longest path, and its length.
