@@ -119,7 +119,9 @@ build/.wheel: $(VENV)/.tools pyproject.toml LICENSE README.md $(RUST_SOURCES) $(
 
 # --------------------------------------------------------------------------------------- measure
 
-PEERS := dask dbos
+# WfFormat files whose graphs are asked what comes before what, besides random ones.
+WFFORMAT ?=
+PEERS := dask dbos rustworkx
 PEER_STAMPS := $(PEERS:%=build/peers/%/.installed)
 
 .PHONY: bench
@@ -143,6 +145,7 @@ bench-peers: wheel $(PEER_STAMPS) build/peers/ours/.installed ## Measure ferrofl
 		--benchmark-columns=min,median,max,rounds --benchmark-json $(RESULTS)/peers.json
 	$(BIN)/python benches/peers/limits.py build/peers/ours/bin/python
 	$(BIN)/python benches/peers/accuracy.py build/peers/ours/bin/python
+	build/peers/ours/bin/python benches/peers/graph_limits.py $(WFFORMAT)
 	$(BIN)/python benches/peers/table.py $(RESULTS)/peers.json
 
 build/peers/ours/.installed: build/.wheel
