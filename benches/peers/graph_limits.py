@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import random
 import statistics
 import sys
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ferroflow as ff
+from ferroflow import interchange
 from graph_data import layered
 from workloads import SEED
 
@@ -48,16 +48,8 @@ def term(nodes: int, partials: float, seed: int = SEED) -> dict[str, Any]:
     return {"name": "w", "term": part(nodes)[0], "result": 0}
 
 
-def wfformat(path: str) -> ff.Graph:
-    """The graph of a WfFormat instance."""
-    tasks = json.loads(Path(path).read_text(encoding="utf-8"))["workflow"]["specification"]["tasks"]
-    return ff.Graph.from_edges(
-        ((task["id"], child) for task in tasks for child in task["children"]), [task["id"] for task in tasks]
-    )
-
-
 def halves(graph: ff.Graph, seed: int = SEED) -> tuple[Ids, Ids]:
-    """Pairs of which half are reachable: a random walk leads from the first to the second."""
+    """Pairs of which half are reachable, drawn from random ones; small graphs have the same ones often."""
     rng = np.random.default_rng(seed)
     nodes = len(graph)
     sources, targets = rng.integers(0, nodes, QUESTIONS), rng.integers(0, nodes, QUESTIONS)
@@ -111,7 +103,7 @@ def main() -> int:
         took, share = ask(graph, *halves(graph), threads=1)
         row(f"{work}: one thread", took, 2, "s", f"{share:.0%} reachable, {note}")
     for path in sys.argv[1:]:
-        graph = wfformat(path)
+        graph = interchange.read(path).columns.graph()
         work = Path(path).stem
         note = index(work, graph)
         took, share = ask(graph, *halves(graph), threads=1)

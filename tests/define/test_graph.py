@@ -138,6 +138,11 @@ def test_arrays_of_whole_numbers_are_taken_whatever_their_kind(kind: Any) -> Non
     assert list(graph.ready(sources)) == [3]
 
 
+def test_there_are_no_more_threads_than_work() -> None:
+    reach = ff.Graph(3, [0, 1], [1, 2]).reach
+    assert list(reach.many([0, 2], [2, 0], threads=1_000_000)) == [True, False]
+
+
 def test_arrays_of_different_kinds_and_with_gaps_are_taken() -> None:
     spread = np.arange(10, dtype=np.int64)[::2]
     graph = ff.Graph(9, spread[:-1], [int(it) for it in spread[1:]])
@@ -257,6 +262,10 @@ BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: ff.Graph(2, np.array([-5]), np.array([1])), "names node -5"),
     (lambda: ff.Graph(2, np.array([2**64 - 1], np.uint64), np.array([1], np.uint64)), "18446744073709551615"),
     (lambda: ff.Graph(2, [2**40], np.array([1])), "names node 1099511627776"),
+    (lambda: ff.Graph(2, [0, 2**64], [1, 1]), "no node 18446744073709551616: ids are 0 or more"),
+    (lambda: ff.Graph(-1, [], []), "no -1 nodes"),
+    (lambda: ff.Graph(2**32, [], []), "4294967296 nodes: a graph has at most 4294967294"),
+    (lambda: ff.Graph(2**70, [], []), "nodes: a graph has at most 4294967294"),
     (lambda: ff.Graph(2, [1], [1]), "edge 0 leads from node 1 to itself"),
     (lambda: ff.Graph.from_edges([("a", "b"), ("b", "b")]), "edge 1 leads from 'b' to itself"),
     (lambda: ff.Graph.from_edges([], nodes=["a", "a"]), "two nodes have the name 'a'"),
@@ -280,6 +289,8 @@ BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: ff.Graph(2, [0], [1]).reach.many([0], []), "1 sources and 0 targets"),
     (lambda: ff.Graph(2, [0], [1]).growing().add_node(after=[2]), "no node 2"),
     (lambda: ff.Graph(2, [0], [1]).growing().remove(2), "no node 2"),
+    (lambda: ff.Graph(2, [0], [1]).growing().add_edge(-1, 0), "no node -1"),
+    (lambda: ff.Graph(2, [0], [1]).growing().leads(0, 2**32), "no node 4294967296"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -98,7 +99,7 @@ class CriticalPath(NamedTuple):
     latest: memoryview[float]
     float: memoryview[float]
     path: memoryview[int]
-    length: Any
+    length: builtins.float
 
     @property
     def critical(self) -> list[int]:

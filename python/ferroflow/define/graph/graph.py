@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -72,7 +73,7 @@ class Graph:
     ) -> None:
         if nodes < 0:
             raise InvalidGraph(f"a graph has no {nodes} nodes: give 0 or more")
-        inner, lengths = _core.Graph.build(nodes, sources, targets, edge_weights)
+        inner, lengths = _core.Graph.build(min(nodes, sys.maxsize), sources, targets, edge_weights)
         self._set(inner, names, weights, lengths)
 
     def _set(

@@ -16,7 +16,8 @@ class GrowingGraph:
 
     Edges that would close a cycle are refused. A topological order is kept up to date as Pearce and Kelly
     (2006) do it: an edge that agrees with it costs nothing, another what hangs together with its ends
-    between their places. `Graph.growing` makes one of a graph.
+    between their places. `Graph.growing` makes one of a graph, which takes ids alone: names and weights stay
+    behind.
 
     Examples
     --------

@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use ferroflow_define::graph::{Fault, Indices};
 use pyo3::buffer::{Element, PyBuffer};
-use pyo3::exceptions::{PyBufferError, PyTypeError};
+use pyo3::exceptions::{PyBufferError, PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyMemoryView;
 use pyo3::{ffi, intern};
+
+use super::error;
 
 /// An array that Python looks at in place.
 #[pyclass(frozen, module = "ferroflow._core")]
@@ -128,8 +130,32 @@ impl<'py> FromPyObject<'_, 'py> for Input {
             )));
         }
         let items = given.try_iter().map_err(wrong)?;
-        let copied: PyResult<Vec<i64>> = items.map(|item| item?.extract()).collect();
-        copied.map(Self::Copied).map_err(wrong)
+        let mut copied = Vec::new();
+        for item in items {
+            let item = item?;
+            copied.push(
+                item.extract().map_err(|error| too_large(&item, &error).unwrap_or_else(|| wrong(error)))?,
+            );
+        }
+        Ok(Self::Copied(copied))
+    }
+}
+
+/// What is said of a whole number that no node can have, if that is what is wrong.
+fn too_large(given: &Bound<'_, PyAny>, wrong: &PyErr) -> Option<PyErr> {
+    let py = given.py();
+    let message = || format!("there is no node {given}: ids are 0 or more, and less than 2**32 - 2");
+    wrong.is_instance_of::<PyOverflowError>(py).then(|| error(py, "InvalidGraph", (message(),)))
+}
+
+/// A node's id from Python.
+pub(crate) struct Id(pub(crate) u32);
+
+impl<'py> FromPyObject<'_, 'py> for Id {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        given.extract().map(Self).map_err(|error| too_large(&given, &error).unwrap_or(error))
     }
 }
 

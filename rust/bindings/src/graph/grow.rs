@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use ferroflow_define::graph::{Fault, Graph as Plain, Growing as Inner};
 use pyo3::prelude::*;
 
-use super::column::{Input, view};
+use super::column::{Id, Input, view};
 use super::{Graph, View, fault};
 
 /// A graph to which nodes and edges are added while it runs.
@@ -44,28 +44,28 @@ impl Growing {
         self.ask(py, |graph| graph.add_node(&after.ids(graph.len())?))
     }
 
-    fn add_edge(&self, py: Python<'_>, source: u32, target: u32) -> PyResult<bool> {
-        self.ask(py, |graph| graph.add_edge(source, target))
+    fn add_edge(&self, py: Python<'_>, source: Id, target: Id) -> PyResult<bool> {
+        self.ask(py, |graph| graph.add_edge(source.0, target.0))
     }
 
-    fn remove(&self, py: Python<'_>, node: u32) -> PyResult<()> {
-        self.ask(py, |graph| graph.remove(node))
+    fn remove(&self, py: Python<'_>, node: Id) -> PyResult<()> {
+        self.ask(py, |graph| graph.remove(node.0))
     }
 
-    fn leads(&self, py: Python<'_>, source: u32, target: u32) -> PyResult<bool> {
-        self.ask(py, |graph| graph.leads(source, target))
+    fn leads(&self, py: Python<'_>, source: Id, target: Id) -> PyResult<bool> {
+        self.ask(py, |graph| graph.leads(source.0, target.0))
     }
 
     fn order<'py>(&self, py: Python<'py>) -> PyResult<View<'py>> {
         view(py, self.ask(py, |graph| Ok(graph.order().collect::<Vec<u32>>()))?)
     }
 
-    fn successors<'py>(&self, py: Python<'py>, node: u32) -> PyResult<View<'py>> {
-        view(py, self.ask(py, |graph| graph.successors(node).map(<[u32]>::to_vec))?)
+    fn successors<'py>(&self, py: Python<'py>, node: Id) -> PyResult<View<'py>> {
+        view(py, self.ask(py, |graph| graph.successors(node.0).map(<[u32]>::to_vec))?)
     }
 
-    fn predecessors<'py>(&self, py: Python<'py>, node: u32) -> PyResult<View<'py>> {
-        view(py, self.ask(py, |graph| graph.predecessors(node).map(<[u32]>::to_vec))?)
+    fn predecessors<'py>(&self, py: Python<'py>, node: Id) -> PyResult<View<'py>> {
+        view(py, self.ask(py, |graph| graph.predecessors(node.0).map(<[u32]>::to_vec))?)
     }
 
     fn graph(&self, py: Python<'_>) -> PyResult<Graph> {

@@ -7,6 +7,7 @@ mod grow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ferroflow_define::graph::{Bounds, Fault, Graph as Inner, Indices, Reach as Index, Scratch};
+use pyo3::call::PyCallArgs;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyMemoryView, PyTuple};
@@ -22,10 +23,14 @@ type View<'py> = Bound<'py, PyMemoryView>;
 /// The exception of `ferroflow.errors` for what is wrong.
 fn fault(py: Python<'_>, fault: Fault) -> PyErr {
     let message = fault.to_string();
-    let made = py.import("ferroflow.errors").and_then(|module| match fault {
-        Fault::Cycle(cycle) => module.getattr("CyclicGraph")?.call1((message, cycle)),
-        _ => module.getattr("InvalidGraph")?.call1((message,)),
-    });
+    match fault {
+        Fault::Cycle(cycle) => error(py, "CyclicGraph", (message, cycle)),
+        _ => error(py, "InvalidGraph", (message,)),
+    }
+}
+
+fn error<'py>(py: Python<'py>, name: &str, args: impl PyCallArgs<'py>) -> PyErr {
+    let made = py.import("ferroflow.errors").and_then(|module| module.getattr(name)?.call1(args));
     match made {
         Ok(error) => PyErr::from_value(error),
         Err(error) => error,

@@ -79,7 +79,8 @@ impl Csr {
         degrees
     }
 
-    /// A topological order (smallest first among those that are free), or a cycle.
+    /// A topological order, or a cycle. Nodes follow as they become free: from those without predecessors,
+    /// ascending, on, each node's successors ascending.
     pub fn order(&self) -> Result<Vec<u32>, Vec<u32>> {
         let mut degrees = self.indegrees();
         let mut order: Vec<u32> = (0..self.len() as u32).filter(|&n| degrees[n as usize] == 0).collect();

@@ -138,9 +138,12 @@ impl Reach {
                 }
             }
         };
-        // A pool of its own that ends with the call: one that stays would not survive a fork.
-        match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
-            Ok(pool) if threads > 1 && from.len() > PORTION => pool.install(|| {
+        // More threads than portions would have nothing to do. A pool of its own that ends with the call: one
+        // that stays would not survive a fork.
+        let threads = threads.min(from.len().div_ceil(PORTION));
+        let pool = (threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build());
+        match pool {
+            Some(Ok(pool)) => pool.install(|| {
                 work.for_each_init(Scratch::default, |scratch, ((from, to), answers)| {
                     portion(scratch, from, to, answers);
                 });
