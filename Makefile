@@ -119,8 +119,8 @@ build/.wheel: $(VENV)/.tools pyproject.toml LICENSE README.md $(RUST_SOURCES) $(
 
 # --------------------------------------------------------------------------------------- measure
 
-# WfFormat files whose graphs are asked what comes before what, besides random ones.
-WFFORMAT ?=
+# The largest recorded executions that there are: their graphs are asked what comes before what.
+WFFORMAT ?= $(shell find "$${FERROFLOW_DATA:-../shared/data}" -name "*.json" -size +1200k 2>/dev/null | sort)
 PEERS := dask dbos rustworkx
 PEER_STAMPS := $(PEERS:%=build/peers/%/.installed)
 
