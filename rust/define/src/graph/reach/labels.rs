@@ -1,14 +1,18 @@
 //! What is kept of each node where a drawing does not say it all: 64 bytes, one cache line.
 //!
-//! Two orders and two levels rule pairs out; of 192 supporting vertices each node knows which lead to it
-//! and which it leads to (Hanauer, Schulz and Trummer 2022). One between two nodes proves that the first
-//! leads to the second; one that leads to the first and not to the second rules it out.
+//! Two orders and two levels rule pairs out. In either order a stretch around a node is known that it leads
+//! to, and one that leads to it, as intervals of spanning trees are (Agrawal, Borgida and Jagadish 1989): that
+//! proves ways within parts that are nearly series-parallel. Of 128 supporting vertices each node knows which
+//! lead to it and which it leads to (Hanauer, Schulz and Trummer 2022): one between two nodes proves that the
+//! first leads to the second; one that leads to the first and not to the second rules it out.
+
+use std::cmp::Reverse;
 
 use rustc_hash::FxHashMap;
 
 use super::super::{Csr, Fault, Graph};
 
-const WORDS: usize = 3;
+const WORDS: usize = 2;
 const SUPPORTS: usize = 64 * WORDS;
 
 type Bits = [u64; WORDS];
@@ -16,14 +20,30 @@ type Bits = [u64; WORDS];
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 pub(super) struct Label {
-    first: u32,
-    second: u32,
+    first: Span,
+    second: Span,
     /// Edges on the longest way to the node, and on the longest way from it.
     height: u32,
     depth: u32,
     /// The supporting vertices that it leads to, and that lead to it; one counts as both for itself.
     onward: Bits,
     origin: Bits,
+}
+
+/// Where a node stands in an order, and a stretch around it: it leads to all that follow up to `end`, and all
+/// from `begin` on lead to it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    begin: u32,
+    place: u32,
+    end: u32,
+}
+
+impl Span {
+    /// Whether the stretch of either of two places, of which this comes first, proves a way.
+    fn proves(self, to: Self) -> bool {
+        (to.place <= self.end) | (to.begin <= self.place)
+    }
 }
 
 impl Label {
@@ -37,7 +57,7 @@ impl Label {
             between |= self.onward[word] & to.origin[word];
             against |= self.origin[word] & !to.origin[word] | to.onward[word] & !self.onward[word];
         }
-        if between != 0 {
+        if (between != 0) | self.first.proves(to.first) | self.second.proves(to.second) {
             Some(true)
         } else if against != 0 {
             Some(false)
@@ -48,8 +68,8 @@ impl Label {
 
     /// Whether orders and levels allow that one node leads to another.
     fn may(&self, to: &Self) -> bool {
-        (self.first < to.first)
-            & (self.second < to.second)
+        (self.first.place < to.first.place)
+            & (self.second.place < to.second.place)
             & (self.height < to.height)
             & (self.depth > to.depth)
     }
@@ -60,14 +80,15 @@ impl Label {
 
     /// The place in both orders.
     pub(super) fn place(&self) -> (u32, u32) {
-        (self.first, self.second)
+        (self.first.place, self.second.place)
     }
 }
 
 pub(super) fn labels(graph: &Graph, first: &[u32], second: &[u32]) -> Result<Vec<Label>, Fault> {
     let heights = graph.heights()?;
+    let (firsts, seconds) = (spans(graph, first)?, spans(graph, second)?);
     let mut labels: Vec<Label> = (0..graph.len())
-        .map(|at| Label { first: first[at], second: second[at], height: heights[at], ..Label::default() })
+        .map(|at| Label { first: firsts[at], second: seconds[at], height: heights[at], ..Label::default() })
         .collect();
     for (number, node) in supports(graph, first).into_iter().enumerate() {
         let label = &mut labels[node as usize];
@@ -91,6 +112,37 @@ pub(super) fn labels(graph: &Graph, first: &[u32], second: &[u32]) -> Result<Vec
         }
     })?;
     Ok(labels)
+}
+
+/// The stretches around all nodes in an order: those of neighbours, as far as they follow one another.
+fn spans(graph: &Graph, places: &[u32]) -> Result<Vec<Span>, Fault> {
+    let mut spans: Vec<Span> = places.iter().map(|&place| Span { begin: place, place, end: place }).collect();
+    let mut near: Vec<Span> = Vec::new();
+    graph.backward(|node| {
+        near.clear();
+        near.extend(graph.successors(node).iter().map(|&to| spans[to as usize]));
+        near.sort_unstable_by_key(|it| it.place);
+        let end = &mut spans[node as usize].end;
+        for it in &near {
+            if it.place > *end + 1 {
+                break;
+            }
+            *end = it.end.max(*end);
+        }
+    })?;
+    graph.forward(|node| {
+        near.clear();
+        near.extend(graph.predecessors(node).iter().map(|&from| spans[from as usize]));
+        near.sort_unstable_by_key(|it| Reverse(it.place));
+        let begin = &mut spans[node as usize].begin;
+        for it in &near {
+            if it.place + 1 < *begin {
+                break;
+            }
+            *begin = it.begin.min(*begin);
+        }
+    })?;
+    Ok(spans)
 }
 
 /// The supporting vertices: of each stretch of the first order the node where most ways cross.

@@ -2,7 +2,8 @@
 //!
 //! From the first node a ball grows, one generation after another; from the last, a search runs back
 //! depth-first, and so is soon where the ball is. It stops at the height of the ball's surface, below which
-//! nothing is left to find. Both do as much work. What labels rule out is not looked at.
+//! nothing is left to find. Both do as much work. What labels rule out is not looked at, and a node of which
+//! they prove the rest of the way ends the search.
 
 use std::hint::black_box;
 
@@ -42,7 +43,15 @@ pub(super) fn search(graph: &Graph, labels: &[Label], from: u32, to: u32, scratc
             if surface.is_empty() {
                 std::mem::swap(surface, beyond);
                 black_box(lowest(labels, surface));
-                surface.retain(|&it| labels[it as usize].leads(&end) != Some(false));
+                let mut proven = false;
+                surface.retain(|&it| {
+                    let told = labels[it as usize].leads(&end);
+                    proven |= told == Some(true);
+                    told != Some(false)
+                });
+                if proven {
+                    return true;
+                }
                 let Some(lowest) = lowest(labels, surface) else { return false };
                 floor = lowest;
             }
@@ -63,8 +72,15 @@ pub(super) fn search(graph: &Graph, labels: &[Label], from: u32, to: u32, scratc
             let Some(node) = back.pop() else { return false };
             let label = &labels[node as usize];
             // A way from the surface only goes upwards.
-            if label.height() <= floor || node != to && start.leads(label) == Some(false) {
+            if label.height() <= floor {
                 continue;
+            }
+            if node != to {
+                match start.leads(label) {
+                    Some(true) => return true,
+                    Some(false) => continue,
+                    None => {}
+                }
             }
             let old = back.len();
             for &next in before.successors(node) {
