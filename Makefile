@@ -119,7 +119,9 @@ build/.wheel: $(VENV)/.tools pyproject.toml LICENSE README.md $(RUST_SOURCES) $(
 
 # --------------------------------------------------------------------------------------- measure
 
-PEERS := dask dbos
+# The largest recorded executions that there are: their graphs are asked what comes before what.
+WFFORMAT ?= $(shell find "$${FERROFLOW_DATA:-../shared/data}" -name "*.json" -size +1200k 2>/dev/null | sort)
+PEERS := dask dbos rustworkx
 PEER_STAMPS := $(PEERS:%=build/peers/%/.installed)
 
 .PHONY: bench
@@ -144,6 +146,7 @@ bench-peers: wheel $(PEER_STAMPS) build/peers/ours/.installed ## Measure ferrofl
 		--benchmark-columns=min,median,max,rounds --benchmark-json $(RESULTS)/peers.json
 	$(BIN)/python benches/peers/limits.py build/peers/ours/bin/python
 	$(BIN)/python benches/peers/accuracy.py build/peers/ours/bin/python
+	build/peers/ours/bin/python benches/peers/graph_limits.py $(WFFORMAT)
 	$(BIN)/python benches/peers/table.py $(RESULTS)/peers.json
 
 # The peer takes most of half an hour.

@@ -46,6 +46,9 @@ RUNS = "1,000 one-step runs together, strict"
 HTTP = "1,000 HTTP requests at a time, memory"
 POOL = "10,000 no-op steps in two processes, memory"
 COMMANDS = "2,000 commands, two at a time, memory"
+PATH = "1,000,000 nodes, 5,000,000 edges in order: graph, order, critical path"
+SHUFFLED = "1,000,000 nodes, 5,000,000 edges shuffled: graph, order, critical path"
+DRAIN = "draining 1,000,000 nodes, 5,000,000 edges, a level a call"
 ARRAY = "an array of 100 MB through a process and back, memory"
 
 CASES = [
@@ -57,6 +60,9 @@ CASES = [
     Case(POOL, OURS, ("ferroflow_processes.py", "--work=pool", "--steps=10000")),
     Case(COMMANDS, OURS, ("ferroflow_processes.py", "--work=commands", "--steps=2000")),
     Case(ARRAY, OURS, ("ferroflow_processes.py", "--work=array", "--repeats=15")),
+    Case(PATH, OURS, ("graph_ours.py", "--work=path")),
+    Case(SHUFFLED, OURS, ("graph_ours.py", "--work=shuffled")),
+    Case(DRAIN, OURS, ("graph_ours.py", "--work=drain")),
     Case(MEMORY, "dask", ("layers_dask.py", "--steps=100000"), bar=1 / 20),
     Case(MEMORY, OURS, ("layers_pool.py", "--steps=100000"), bar=1 / 2),
     # DBOS has no graph: its steps follow each other, and the time per step doesn't depend on how
@@ -68,5 +74,11 @@ CASES = [
     Case(HTTP, OURS, ("http_plain.py", "--steps=1000", "--repeats=7"), bar=3 / 2),
     Case(POOL, OURS, ("processes_pool.py", "--steps=10000"), bar=1 / 2),
     Case(COMMANDS, OURS, ("commands_bare.py", "--steps=2000"), bar=1.3),
+    Case(PATH, "rustworkx", ("graph_rustworkx.py", "--work=path"), bar=1 / 10),
+    Case(SHUFFLED, "rustworkx", ("graph_rustworkx.py", "--work=shuffled"), bar=1 / 4),
+    Case(DRAIN, "rustworkx", ("graph_rustworkx.py", "--work=drain"), bar=1 / 5),
+    Case(DRAIN, "rustworkx", ("graph_graphlib.py",), bar=1 / 50),
+    # Beside it, without a bar: by rank instead of first in, first out.
+    Case(DRAIN, OURS, ("graph_ours.py", "--work=ranked")),
     Case(ARRAY, OURS, ("array_copy.py", "--repeats=15"), bar=3),
 ]

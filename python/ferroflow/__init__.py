@@ -1,5 +1,7 @@
 """Ferroflow: an embeddable, durable, adaptive workflow engine with a Rust core."""
 
+import typing
+
 from ferroflow._core import __version__
 from ferroflow.define import (
     Command,
@@ -67,6 +69,7 @@ from ferroflow.engine import (
 from ferroflow.errors import (
     Cancelled,
     CorruptDatabase,
+    CyclicGraph,
     DatabaseInUse,
     DefinitionError,
     EngineBusy,
@@ -74,6 +77,7 @@ from ferroflow.errors import (
     Fail,
     FerroflowError,
     ForeignDatabase,
+    InvalidGraph,
     InvalidInput,
     InvalidInstance,
     MissingTail,
@@ -96,6 +100,19 @@ from ferroflow.errors import (
     WrongType,
 )
 
+if typing.TYPE_CHECKING:
+    from ferroflow.define.graph import Graph
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import graphs once they are asked for: most programs never do."""
+        if name != "Graph":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from ferroflow.define.graph import Graph
+
+        return globals().setdefault(name, Graph)
+
+
 __all__ = [
     "BuiltinPolicy",
     "Cancelled",
@@ -103,6 +120,7 @@ __all__ = [
     "CommandTask",
     "Context",
     "CorruptDatabase",
+    "CyclicGraph",
     "DatabaseInUse",
     "DefinitionError",
     "Engine",
@@ -116,7 +134,9 @@ __all__ = [
     "Failure",
     "FerroflowError",
     "ForeignDatabase",
+    "Graph",
     "Handle",
+    "InvalidGraph",
     "InvalidInput",
     "InvalidInstance",
     "Launch",

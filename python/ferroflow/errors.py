@@ -5,6 +5,8 @@
     FerroflowError
     ├── DefinitionError          a workflow that is not right; all problems at once
     │   └── InvalidInstance      a WfFormat instance that is not right
+    ├── InvalidGraph             a graph, or what is asked of one, that is not right
+    │   └── CyclicGraph          nodes of a graph wait for each other
     ├── InvalidInput             inputs that do not fit the workflow
     │   ├── MissingValue         a task asked for a value that is not there
     │   └── WrongType            a task asked for a value of another type
@@ -83,6 +85,27 @@ class DefinitionError(FerroflowError):
 
 class InvalidInstance(DefinitionError):
     """A WfFormat instance that is not right."""
+
+
+class InvalidGraph(FerroflowError):
+    """A graph, or what is asked of one, that is not right: the message says what, where, and what to do."""
+
+
+class CyclicGraph(InvalidGraph):
+    """Nodes of a graph wait for each other.
+
+    Attributes
+    ----------
+    cycle : list of int
+        These nodes in the order of their edges, from the smallest.
+    """
+
+    def __init__(self, message: str, cycle: Iterable[int]) -> None:
+        self.cycle = [*cycle]
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[CyclicGraph], tuple[str, list[int]]]:
+        return CyclicGraph, (str(self), self.cycle)
 
 
 class InvalidInput(FerroflowError):

@@ -51,6 +51,17 @@ def test_an_instance_has_its_tasks_files_and_what_was_recorded() -> None:
     assert repr(instance) == "<instance made, 4 tasks>"
 
 
+@pytest.mark.req("P7.134", "P7.151")
+def test_a_graph_is_made_of_an_instance() -> None:
+    graph = made.read(made.diamond()).columns.graph()
+    assert graph.names == ("a", "b", "c", "d")
+    assert graph.named(graph.successors("a")) == ["b", "c", "d"]
+    assert graph.named(graph.predecessors("d")) == ["a", "b", "c"]
+    found = graph.critical_path()
+    assert graph.named(found.path) == ["a", "b", "d"]
+    assert found.length == 3.75
+
+
 @pytest.mark.req("P7.134", "P7.135")
 def test_columns_are_plain_arrays() -> None:
     columns = made.read(made.diamond()).columns

@@ -8,6 +8,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ferroflow.define.graph import Graph
     from ferroflow.interchange.wfformat import Instance, TaskExecution
 
 NOISE = 10.0
@@ -63,6 +64,26 @@ class Columns:
     sources: array[int]
     targets: array[int]
     bytes: array[int]
+
+    def graph(self) -> Graph:
+        """Return the graph of the tasks, which has their names, and their runtimes as weights.
+
+        Examples
+        --------
+        >>> from ferroflow import interchange
+        >>> tasks = [
+        ...     {"name": "make", "id": "make", "parents": [], "children": ["use"]},
+        ...     {"name": "use", "id": "use", "parents": ["make"], "children": []},
+        ... ]
+        >>> graph = interchange.read({
+        ...     "name": "two", "schemaVersion": "1.5", "workflow": {"specification": {"tasks": tasks}},
+        ... }).columns.graph()
+        >>> graph, graph.reach("make", "use")
+        (<graph of 2 nodes and 1 edges>, True)
+        """
+        from ferroflow.define.graph import Graph
+
+        return Graph(len(self.names), self.sources, self.targets, names=self.names, weights=self.runtimes)
 
     @classmethod
     def of(cls, instance: Instance) -> Columns:

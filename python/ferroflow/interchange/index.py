@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from ferroflow.define.graph import Graph
 from ferroflow.errors import Problem
 
 if TYPE_CHECKING:
@@ -203,28 +204,7 @@ class Index:
 
 def _cycle(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
     """Return the tasks of a cycle in its direction; nothing if there is none."""
-    into = [0] * count
-    out: list[list[int]] = [[] for _ in range(count)]
     for source, target in edges:
-        out[source].append(target)
-        into[target] += 1
-    free = [at for at in range(count) if not into[at]]
-    for at in free:
-        for target in out[at]:
-            into[target] -= 1
-            if not into[target]:
-                free.append(target)
-    if len(free) == count:
-        return []
-    # What is left has predecessors that are left, too: going back from one comes round.
-    before: dict[int, int] = {}
-    for source, target in edges:
-        if into[source] and into[target]:
-            before.setdefault(target, source)
-    at, met = min(before), dict[int, int]()
-    while at not in met:
-        met[at] = len(met)
-        at = before[at]
-    round_ = [task for task, number in met.items() if number >= met[at]][::-1]
-    first = round_.index(min(round_))
-    return round_[first:] + round_[:first]
+        if source == target:
+            return [source]
+    return Graph(count, [source for source, _ in edges], [target for _, target in edges]).cycle() or []

@@ -1,6 +1,7 @@
 //! The thin binding: converts, releases the GIL, maps errors. No decisions.
 
 mod engine;
+mod graph;
 mod job;
 mod plan;
 mod platform;
@@ -123,6 +124,8 @@ mod _core {
     use super::Program;
     #[pymodule_export]
     use super::engine::{Ends, Engine, Listener};
+    #[pymodule_export]
+    use super::graph::{Column, Drain, Graph, Growing, Reach};
     #[pymodule_export]
     use super::job::Job;
     #[pymodule_export]

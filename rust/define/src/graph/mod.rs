@@ -1,145 +1,93 @@
-//! Graphs in compressed sparse row form: built from edge lists, ordered, searched for cycles.
+//! Graphs of steps: built from index arrays, ordered, measured, searched, drained, grown.
+//!
+//! Nothing here calls itself, so that a chain of a million steps is a graph like any other, and every
+//! answer is the same on every machine: where an order leaves a choice, the smaller id goes first.
 
-/// Successors of each node, in the order in which the edges were given; parallel edges kept once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Csr {
-    offsets: Vec<u32>,
-    targets: Vec<u32>,
+mod build;
+mod change;
+mod closure;
+mod critical;
+mod csr;
+mod drain;
+mod fault;
+mod grow;
+mod order;
+mod reach;
+#[cfg(test)]
+mod testing;
+mod walk;
+mod width;
+
+use std::sync::OnceLock;
+
+pub use self::build::Indices;
+pub use self::closure::{Bounds, CLOSED};
+pub use self::critical::{Critical, ROUNDING};
+pub use self::csr::Csr;
+pub use self::drain::Drain;
+pub use self::fault::Fault;
+pub use self::grow::Growing;
+pub use self::order::Levels;
+pub use self::reach::{Reach, Scratch};
+pub use self::width::Width;
+
+/// A directed graph of nodes 0, 1, …; without self-loops, parallel edges kept once.
+#[derive(Debug, Default)]
+pub struct Graph {
+    after: Csr,
+    /// Whether every edge leads to a larger id.
+    ascending: bool,
+    before: OnceLock<Csr>,
+    sequence: OnceLock<Result<Vec<u32>, Vec<u32>>>,
 }
 
-impl Csr {
-    /// Builds the graph of `nodes` nodes from (before, after) pairs. Duplicate pairs count once.
-    ///
-    /// # Panics
-    /// If an edge names a node that is not there: edges come from our own compiler.
-    pub fn new(nodes: usize, edges: &mut Vec<(u32, u32)>) -> Self {
-        edges.sort_unstable();
-        edges.dedup();
-        let mut offsets = vec![0u32; nodes + 1];
-        for &(from, to) in edges.iter() {
-            assert!((to as usize) < nodes, "edge to a node that is not there");
-            offsets[from as usize + 1] += 1;
-        }
-        for node in 0..nodes {
-            offsets[node + 1] += offsets[node];
-        }
-        Self { offsets, targets: edges.iter().map(|&(_, to)| to).collect() }
-    }
-
+impl Graph {
     pub fn len(&self) -> usize {
-        self.offsets.len().saturating_sub(1)
+        self.after.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.after.is_empty()
     }
 
+    /// How many distinct edges there are.
     pub fn edges(&self) -> usize {
-        self.targets.len()
+        self.after.edges()
+    }
+
+    /// The edges by where they begin.
+    pub fn after(&self) -> &Csr {
+        &self.after
+    }
+
+    /// The edges by where they end; made when they are first asked for.
+    pub fn before(&self) -> &Csr {
+        self.before.get_or_init(|| self.after.turned())
     }
 
     /// The successors of `node`, ascending.
     pub fn successors(&self, node: u32) -> &[u32] {
-        let node = node as usize;
-        &self.targets[self.offsets[node] as usize..self.offsets[node + 1] as usize]
+        self.after.successors(node)
     }
 
-    /// How many edges end in each node.
-    pub fn indegrees(&self) -> Vec<u32> {
-        let mut degrees = vec![0; self.len()];
-        for &target in &self.targets {
-            degrees[target as usize] += 1;
-        }
-        degrees
+    /// The predecessors of `node`, ascending.
+    pub fn predecessors(&self, node: u32) -> &[u32] {
+        self.before().successors(node)
     }
 
-    /// A topological order (smallest first among those that are free), or a cycle.
-    pub fn order(&self) -> Result<Vec<u32>, Vec<u32>> {
-        let mut degrees = self.indegrees();
-        let mut order: Vec<u32> = (0..self.len() as u32).filter(|&n| degrees[n as usize] == 0).collect();
-        let mut at = 0;
-        while at < order.len() {
-            for &next in self.successors(order[at]) {
-                degrees[next as usize] -= 1;
-                if degrees[next as usize] == 0 {
-                    order.push(next);
-                }
-            }
-            at += 1;
-        }
-        if order.len() == self.len() { Ok(order) } else { Err(self.cycle(&degrees)) }
+    /// The nodes that nothing leads to, ascending.
+    pub fn sources(&self) -> Vec<u32> {
+        let degrees = self.after.indegrees();
+        (0..self.len() as u32).filter(|&node| degrees[node as usize] == 0).collect()
     }
 
-    /// A cycle among the nodes that keep predecessors: every such node has one, so walking
-    /// backwards must come round. Nodes are returned in edge order from the smallest, which is not
-    /// repeated.
-    fn cycle(&self, degrees: &[u32]) -> Vec<u32> {
-        let mut before = vec![u32::MAX; self.len()];
-        for node in 0..self.len() as u32 {
-            if degrees[node as usize] > 0 {
-                for &next in self.successors(node) {
-                    if degrees[next as usize] > 0 {
-                        before[next as usize] = node;
-                    }
-                }
-            }
-        }
-        let mut node =
-            (0..self.len()).find(|&n| degrees[n] > 0).expect("a cyclic graph has such a node") as u32;
-        let mut seen = vec![false; self.len()];
-        while !seen[node as usize] {
-            seen[node as usize] = true;
-            node = before[node as usize];
-        }
-        let start = node;
-        let mut cycle = vec![start];
-        node = before[start as usize];
-        while node != start {
-            cycle.push(node);
-            node = before[node as usize];
-        }
-        cycle.reverse();
-        let least = cycle.iter().enumerate().min_by_key(|&(_, node)| node).map_or(0, |(at, _)| at);
-        cycle.rotate_left(least);
-        cycle
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Req: P1.23
-    #[test]
-    fn a_cycle_is_named_in_edge_order() {
-        let graph = Csr::new(5, &mut vec![(0, 1), (1, 2), (2, 3), (3, 1), (3, 4)]);
-        let cycle = graph.order().unwrap_err();
-        assert_eq!(cycle.len(), 3);
-        for (at, &node) in cycle.iter().enumerate() {
-            assert!(graph.successors(node).contains(&cycle[(at + 1) % 3]), "{cycle:?}");
-        }
+    /// The nodes that lead nowhere, ascending.
+    pub fn sinks(&self) -> Vec<u32> {
+        (0..self.len() as u32).filter(|&node| self.after.slots(node).is_empty()).collect()
     }
 
-    proptest! {
-        #[test]
-        fn order_respects_every_edge_or_shows_a_cycle(
-            nodes in 1usize..20, pairs in proptest::collection::vec((0u32..20, 0u32..20), 0..60)
-        ) {
-            let mut edges: Vec<_> = pairs.into_iter()
-                .map(|(a, b)| (a % nodes as u32, b % nodes as u32)).collect();
-            let graph = Csr::new(nodes, &mut edges);
-            match graph.order() {
-                Ok(order) => {
-                    let mut place = vec![0; nodes];
-                    for (at, &node) in order.iter().enumerate() { place[node as usize] = at; }
-                    prop_assert_eq!(order.len(), nodes);
-                    for (from, to) in edges { prop_assert!(place[from as usize] < place[to as usize]); }
-                }
-                Err(cycle) => for (at, &node) in cycle.iter().enumerate() {
-                    prop_assert!(graph.successors(node).contains(&cycle[(at + 1) % cycle.len()]));
-                }
-            }
-        }
+    /// Says that there is no such node, if there is none.
+    pub fn check(&self, node: u32) -> Result<(), Fault> {
+        if (node as usize) < self.len() { Ok(()) } else { Err(Fault::NoNode { node, nodes: self.len() }) }
     }
 }
