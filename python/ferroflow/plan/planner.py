@@ -104,9 +104,9 @@ def plan(
     return Schedule(
         given,
         platform,
-        memoryview(nodes).cast("I"),
-        memoryview(starts).cast("d"),
-        memoryview(finishes).cast("d"),
+        nodes,
+        starts,
+        finishes,
         method=used,
         improved=improved,
         evaluations=evaluations,

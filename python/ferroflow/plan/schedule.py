@@ -193,7 +193,7 @@ class Schedule:
         after: list[list[int]] = [[] for _ in found]
         for source, target in self._edges():
             after[source].append(target)
-        for task in memoryview(self._core.order()).cast("I"):
+        for task in self._core.order():
             for target in after[task]:
                 found[target] = max(found[target], found[task] + 1)
         return found

@@ -1,5 +1,6 @@
 //! The thin binding: converts, releases the GIL, maps errors. No decisions.
 
+mod column;
 mod engine;
 mod graph;
 mod job;
@@ -14,6 +15,7 @@ mod values;
 use ferroflow_define::algebra::compile::Program as Compiled;
 use ferroflow_define::expr::{Expr, Reference, Scope};
 use ferroflow_define::{Definition, Problem, value};
+use pyo3::call::PyCallArgs;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -21,10 +23,12 @@ use std::sync::Arc;
 
 /// An exception of `ferroflow.errors`.
 fn raise(py: Python<'_>, name: &str, message: String) -> PyErr {
-    let made = py
-        .import("ferroflow.errors")
-        .and_then(|module| module.getattr(name))
-        .and_then(|kind| kind.call1((message,)));
+    raise_with(py, name, (message,))
+}
+
+/// One that is told more than a message.
+fn raise_with<'py>(py: Python<'py>, name: &str, args: impl PyCallArgs<'py>) -> PyErr {
+    let made = py.import("ferroflow.errors").and_then(|module| module.getattr(name)?.call1(args));
     match made {
         Ok(error) => PyErr::from_value(error),
         Err(error) => error,
@@ -123,9 +127,11 @@ mod _core {
     #[pymodule_export]
     use super::Program;
     #[pymodule_export]
+    use super::column::Column;
+    #[pymodule_export]
     use super::engine::{Ends, Engine, Listener};
     #[pymodule_export]
-    use super::graph::{Column, Drain, Graph, Growing, Reach};
+    use super::graph::{Drain, Graph, Growing, Reach};
     #[pymodule_export]
     use super::job::Job;
     #[pymodule_export]

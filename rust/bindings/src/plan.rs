@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use ferroflow_plan as plan;
 use plan::least_loaded::{self, Flow, LoadError, LoadNode, LoadTask};
 use plan::{Budget, Instance, Method, Options};
-use pyo3::buffer::{Element, PyBuffer};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::PyMemoryView;
 
+use crate::column::{real, view, whole};
 use crate::platform::{self, Parts};
 
 /// How often Python is asked whether it was interrupted while a plan is made.
@@ -29,73 +29,6 @@ pub(crate) fn refused(error: plan::Error) -> PyErr {
     PyValueError::new_err((error.to_string(), kind, cycle))
 }
 
-/// A column of a type, or one that converts to it without loss.
-fn converted<T: Copy, S: Element>(
-    given: &Bound<'_, PyAny>,
-    convert: impl Fn(S) -> Option<T>,
-    what: &str,
-) -> PyResult<Option<Vec<T>>> {
-    let Ok(buffer) = PyBuffer::<S>::get(given) else { return Ok(None) };
-    let values = buffer.to_vec(given.py())?;
-    let made: Option<Vec<T>> = values.iter().map(|&it| convert(it)).collect();
-    made.map(Some).ok_or_else(|| PyValueError::new_err(format!("{what} holds a number out of range")))
-}
-
-fn whole<T>(given: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<T>>
-where
-    T: Copy + TryFrom<u32> + TryFrom<i32> + TryFrom<u64> + TryFrom<i64>,
-{
-    if given.len()? == 0 {
-        return Ok(Vec::new());
-    }
-    if let Some(found) = converted(given, |it: u32| T::try_from(it).ok(), what)? {
-        return Ok(found);
-    }
-    if let Some(found) = converted(given, |it: i64| T::try_from(it).ok(), what)? {
-        return Ok(found);
-    }
-    if let Some(found) = converted(given, |it: u64| T::try_from(it).ok(), what)? {
-        return Ok(found);
-    }
-    if let Some(found) = converted(given, |it: i32| T::try_from(it).ok(), what)? {
-        return Ok(found);
-    }
-    Err(PyTypeError::new_err(format!("{what} has to be a buffer of whole numbers of 32 or 64 bits")))
-}
-
-pub(crate) fn real(given: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<f64>> {
-    if given.len()? == 0 {
-        return Ok(Vec::new());
-    }
-    if let Some(found) = converted(given, Some::<f64>, what)? {
-        return Ok(found);
-    }
-    if let Some(found) = converted(given, |it: f32| Some(f64::from(it)), what)? {
-        return Ok(found);
-    }
-    if let Some(found) = converted(given, |it: i64| Some(it as f64), what)? {
-        return Ok(found);
-    }
-    if let Some(found) = converted(given, |it: i32| Some(f64::from(it)), what)? {
-        return Ok(found);
-    }
-    Err(PyTypeError::new_err(format!("{what} has to be a buffer of numbers of 32 or 64 bits")))
-}
-
-/// A column's bytes as native 64-bit floats or 32-bit numbers.
-fn bytes<'py, T: Copy, const N: usize>(
-    py: Python<'py>,
-    values: &[T],
-    of: fn(T) -> [u8; N],
-) -> PyResult<Bound<'py, PyBytes>> {
-    PyBytes::new_with(py, values.len() * N, |target| {
-        for (target, &value) in target.chunks_exact_mut(N).zip(values) {
-            target.copy_from_slice(&of(value));
-        }
-        Ok(())
-    })
-}
-
 /// Tasks on a platform, checked.
 #[pyclass(frozen, module = "ferroflow._core")]
 pub(crate) struct PlanInstance {
@@ -104,7 +37,7 @@ pub(crate) struct PlanInstance {
 
 /// (nodes, starts, finishes), (makespan, evaluations, improved, method), (critical path, area, messages, windows)
 type Planned<'py> = (
-    (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>),
+    (Bound<'py, PyMemoryView>, Bound<'py, PyMemoryView>, Bound<'py, PyMemoryView>),
     (f64, usize, bool, &'static str),
     (f64, f64, f64, f64),
 );
@@ -207,10 +140,9 @@ impl PlanInstance {
                 }
             }
         })?;
-        let plan::Schedule { nodes, starts, finishes } = &made.schedule;
-        let reals = |values: &[f64]| bytes(py, values, f64::to_ne_bytes);
+        let plan::Schedule { nodes, starts, finishes } = made.schedule;
         Ok((
-            (bytes(py, nodes, u32::to_ne_bytes)?, reals(starts)?, reals(finishes)?),
+            (view(py, nodes)?, view(py, starts)?, view(py, finishes)?),
             (made.makespan, made.evaluations, made.improved, made.method.name()),
             (made.bounds.critical_path, made.bounds.area, made.bounds.messages, made.bounds.windows),
         ))
@@ -249,9 +181,9 @@ impl PlanInstance {
         (found.critical_path, found.area, found.messages, found.windows)
     }
 
-    /// A topological order of the tasks, as native 32-bit numbers.
-    fn order<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        bytes(py, self.instance.order(), u32::to_ne_bytes)
+    /// A topological order of the tasks.
+    fn order<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyMemoryView>> {
+        view(py, self.instance.order().to_vec())
     }
 }
 

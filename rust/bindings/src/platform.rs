@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ferroflow_plan::{Error, Network, Node, Platform};
 use pyo3::prelude::*;
 
-use crate::plan::real;
+use crate::column::real;
 
 /// (name, cores, speed, speeds, memory, devices, labels, location, price)
 type NodeParts = (

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ferroflow_define::graph::{Drain as Inner, Graph};
 use pyo3::prelude::*;
 
-use super::column::{Input, Numbers, view};
 use super::{View, fault};
+use crate::column::{Input, Numbers, view};
 
 /// Hands out the nodes whose predecessors are done.
 #[pyclass(frozen, module = "ferroflow._core")]

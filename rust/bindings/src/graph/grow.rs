@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use ferroflow_define::graph::{Fault, Graph as Plain, Growing as Inner};
 use pyo3::prelude::*;
 
-use super::column::{Id, Input, view};
 use super::{Graph, View, fault};
+use crate::column::{Id, Input, view};
 
 /// A graph to which nodes and edges are added while it runs.
 #[pyclass(frozen, module = "ferroflow._core")]

@@ -1,22 +1,19 @@
 //! Graphs for Python: arrays in, arrays out, the interpreter let go of meanwhile.
 
-mod column;
 mod drain;
 mod grow;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ferroflow_define::graph::{Bounds, Fault, Graph as Inner, Indices, Reach as Index, Scratch};
-use pyo3::call::PyCallArgs;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyMemoryView, PyTuple};
 
-pub(crate) use self::column::Column;
-use self::column::{Input, Numbers, Pair, view};
 pub(crate) use self::drain::Drain;
 pub(crate) use self::grow::Growing;
-use crate::Program;
+use crate::column::{Input, Numbers, Pair, view};
+use crate::{Program, raise, raise_with};
 
 type View<'py> = Bound<'py, PyMemoryView>;
 
@@ -24,16 +21,8 @@ type View<'py> = Bound<'py, PyMemoryView>;
 fn fault(py: Python<'_>, fault: Fault) -> PyErr {
     let message = fault.to_string();
     match fault {
-        Fault::Cycle(cycle) => error(py, "CyclicGraph", (message, cycle)),
-        _ => error(py, "InvalidGraph", (message,)),
-    }
-}
-
-fn error<'py>(py: Python<'py>, name: &str, args: impl PyCallArgs<'py>) -> PyErr {
-    let made = py.import("ferroflow.errors").and_then(|module| module.getattr(name)?.call1(args));
-    match made {
-        Ok(error) => PyErr::from_value(error),
-        Err(error) => error,
+        Fault::Cycle(cycle) => raise_with(py, "CyclicGraph", (message, cycle)),
+        _ => raise(py, "InvalidGraph", message),
     }
 }
 

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use ferroflow_define::graph::{Fault, Indices};
 use pyo3::buffer::{Element, PyBuffer};
-use pyo3::exceptions::{PyBufferError, PyOverflowError, PyTypeError};
+use pyo3::exceptions::{PyBufferError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyMemoryView;
 use pyo3::{ffi, intern};
 
-use super::error;
+use crate::raise;
 
 /// An array that Python looks at in place.
 #[pyclass(frozen, module = "ferroflow._core")]
@@ -145,7 +145,7 @@ impl<'py> FromPyObject<'_, 'py> for Input {
 fn too_large(given: &Bound<'_, PyAny>, wrong: &PyErr) -> Option<PyErr> {
     let py = given.py();
     let message = || format!("there is no node {given}: ids are 0 or more, and less than 2**32 - 2");
-    wrong.is_instance_of::<PyOverflowError>(py).then(|| error(py, "InvalidGraph", (message(),)))
+    wrong.is_instance_of::<PyOverflowError>(py).then(|| raise(py, "InvalidGraph", message()))
 }
 
 /// A node's id from Python.
@@ -291,4 +291,59 @@ impl<'py> FromPyObject<'_, 'py> for Numbers {
         let items: PyResult<Vec<f64>> = given.try_iter()?.map(|item| item?.extract()).collect();
         items.map(Self)
     }
+}
+
+/// A column of a type, or one that converts to it without loss.
+fn converted<T: Copy, S: Element>(
+    given: &Bound<'_, PyAny>,
+    convert: impl Fn(S) -> Option<T>,
+    what: &str,
+) -> PyResult<Option<Vec<T>>> {
+    let Ok(buffer) = PyBuffer::<S>::get(given) else { return Ok(None) };
+    let values = buffer.to_vec(given.py())?;
+    let made: Option<Vec<T>> = values.iter().map(|&it| convert(it)).collect();
+    made.map(Some).ok_or_else(|| PyValueError::new_err(format!("{what} holds a number out of range")))
+}
+
+/// Whole numbers from Python, copied.
+pub(crate) fn whole<T>(given: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<T>>
+where
+    T: Copy + TryFrom<u32> + TryFrom<i32> + TryFrom<u64> + TryFrom<i64>,
+{
+    if given.len()? == 0 {
+        return Ok(Vec::new());
+    }
+    if let Some(found) = converted(given, |it: u32| T::try_from(it).ok(), what)? {
+        return Ok(found);
+    }
+    if let Some(found) = converted(given, |it: i64| T::try_from(it).ok(), what)? {
+        return Ok(found);
+    }
+    if let Some(found) = converted(given, |it: u64| T::try_from(it).ok(), what)? {
+        return Ok(found);
+    }
+    if let Some(found) = converted(given, |it: i32| T::try_from(it).ok(), what)? {
+        return Ok(found);
+    }
+    Err(PyTypeError::new_err(format!("{what} has to be a buffer of whole numbers of 32 or 64 bits")))
+}
+
+/// Numbers of a buffer from Python, copied.
+pub(crate) fn real(given: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<f64>> {
+    if given.len()? == 0 {
+        return Ok(Vec::new());
+    }
+    if let Some(found) = converted(given, Some::<f64>, what)? {
+        return Ok(found);
+    }
+    if let Some(found) = converted(given, |it: f32| Some(f64::from(it)), what)? {
+        return Ok(found);
+    }
+    if let Some(found) = converted(given, |it: i64| Some(it as f64), what)? {
+        return Ok(found);
+    }
+    if let Some(found) = converted(given, |it: i32| Some(f64::from(it)), what)? {
+        return Ok(found);
+    }
+    Err(PyTypeError::new_err(format!("{what} has to be a buffer of numbers of 32 or 64 bits")))
 }
