@@ -25,8 +25,11 @@ const EXCEPTIONS: usize = 12;
 /// Queries that are looked at together, so that memory is waited for once.
 const TOGETHER: usize = 16;
 
-/// Queries that one thread takes at a time.
+/// Queries that one thread takes at a time, at least.
 const PORTION: usize = 16 * 1024;
+
+/// Turns that each thread has: more, and searches begin further apart; fewer, and one ends late.
+const TURNS: usize = 4;
 
 /// Answers whether one node leads to another.
 #[derive(Debug)]
@@ -128,29 +131,44 @@ impl Reach {
         }
         from.iter().chain(to).try_for_each(|&node| self.graph.check(node))?;
         let mut answers = vec![false; from.len()];
-        let work = from.par_chunks(PORTION).zip(to.par_chunks(PORTION)).zip(answers.par_chunks_mut(PORTION));
-        let portion = |scratch: &mut Scratch, from: &[u32], to: &[u32], answers: &mut [bool]| {
-            let pairs = from.chunks(TOGETHER).zip(to.chunks(TOGETHER)).zip(answers.chunks_mut(TOGETHER));
-            for ((from, to), answers) in pairs {
-                self.touch(from, to);
-                for ((&from, &to), answer) in from.iter().zip(to).zip(answers) {
-                    *answer = self.way(from, to, scratch);
-                }
-            }
-        };
-        // More threads than portions would have nothing to do. A pool of its own that ends with the call: one
-        // that stays would not survive a fork.
+        // More threads than portions would have nothing to do.
         let threads = threads.min(from.len().div_ceil(PORTION));
+        let size = (from.len() / (TURNS * threads.max(1))).max(PORTION);
+        let work = from.par_chunks(size).zip(to.par_chunks(size)).zip(answers.par_chunks_mut(size));
+        // A pool of its own that ends with the call: one that stays would not survive a fork.
         let pool = (threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build());
         match pool {
             Some(Ok(pool)) => pool.install(|| {
                 work.for_each_init(Scratch::default, |scratch, ((from, to), answers)| {
-                    portion(scratch, from, to, answers);
+                    self.answer(from, to, answers, scratch);
                 });
             }),
-            _ => portion(&mut Scratch::default(), from, to, &mut answers),
+            _ => self.answer(from, to, &mut answers, &mut Scratch::default()),
         }
         Ok(answers)
+    }
+
+    /// Answers what the index tells, and then searches for the rest in the order of their first nodes: searches
+    /// that begin near each other look at the same part of the graph, which is in the cache by then.
+    fn answer(&self, from: &[u32], to: &[u32], answers: &mut [bool], scratch: &mut Scratch) {
+        let mut open = Vec::new();
+        for (turn, (from, to)) in from.chunks(TOGETHER).zip(to.chunks(TOGETHER)).enumerate() {
+            self.touch(from, to);
+            for (pair, (&from, &to)) in (turn * TOGETHER..).zip(from.iter().zip(to)) {
+                match &self.kind {
+                    Kind::Drawn(drawing) => answers[pair] = drawing.leads(from, to),
+                    Kind::Labelled(labels) => match labels[from as usize].leads(&labels[to as usize]) {
+                        Some(told) => answers[pair] = told,
+                        None => open.push((labels[from as usize].place().0, pair)),
+                    },
+                }
+            }
+        }
+        let Kind::Labelled(labels) = &self.kind else { return };
+        open.sort_unstable();
+        for (_, pair) in open {
+            answers[pair] = search::search(&self.graph, labels, from[pair], to[pair], scratch);
+        }
     }
 
     fn touch(&self, from: &[u32], to: &[u32]) {
