@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import itertools
-import random
 import math
+import random
 import statistics
 import sys
 import time

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ferroflow as ff
 from ferroflow import PlanError, interchange
 from ferroflow.plan import Instance, Link, Node, Placed, Platform, Schedule, compare, methods, plan
 from tests.interchange import real
@@ -313,3 +314,10 @@ def test_the_machine_here_is_a_platform() -> None:
     here = Platform.here()
     assert here.nodes[0].memory is not None
     assert plan(Instance([1.0, 1.0], cores=[1, 1]), here).check() == []
+
+
+def test_a_graph_is_planned() -> None:
+    graph = ff.Graph.from_edges([("load", "fit"), ("fit", "show"), ("load", "show")])
+    made = plan(graph, TWO, "heft")
+    assert made.makespan == 1.5
+    assert [it.task for it in made.placements()] == ["load", "fit", "show"]
