@@ -277,7 +277,7 @@ class Engine:
         step_timeout: int | None,
         node: str,
         cgroup: str | PathLike[str] | Literal[False] | None,
-        scheduling: tuple[_Policy, int | None, int, int | None],
+        scheduling: tuple[_Policy, int | None, int, int | None, int],
     ) -> Engine: ...
     @property
     def locks(self) -> list[int]: ...

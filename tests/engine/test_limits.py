@@ -38,6 +38,27 @@ def test_a_run_is_held_to_its_limit_and_others_go_on() -> None:
         assert limited.result(PATIENCE) == ["w0", "w1", "w2"]
 
 
+@pytest.mark.req("P8.11")
+def test_steps_of_a_window_start_together() -> None:
+    with one_worker("shortest_first", batch_window=0.4) as engine:
+        runs = []
+        for name, expected in (("long", "3s"), ("middle", "2s"), ("short", "1s")):
+            step = note.options(id=name, expected=expected)
+            runs.append(engine.start(ff.Workflow.from_term(name, step.term(name))))
+        (why,) = runs[0].explain()
+        assert why.detail == "it gathers with others, until their window ends"
+        assert engine.stats().ready == 3
+        for run in runs:
+            run.result(PATIENCE)
+        assert order == ["short", "middle", "long"]
+        # A chain waits at each of its steps.
+        view = runs[0].view()
+        assert view.steps[0].used is not None
+        assert view.steps[0].used.queued >= 0.4e6
+    with pytest.raises(ValueError, match="duration"):
+        ff.Engine(batch_window=-1)
+
+
 def test_a_limit_outlives_the_engine(tmp_path: Path) -> None:
     @ff.task(name="pol.tell")
     def tell(name: str) -> int:
@@ -66,7 +87,7 @@ def test_a_limit_outlives_the_engine(tmp_path: Path) -> None:
     assert max(most) == 2
 
 
-@pytest.mark.req("P6.138", "P6.139", "P7.23", "P7.34")
+@pytest.mark.req("P6.138", "P6.139", "P7.23", "P7.34", "P8.7")
 def test_runs_beyond_the_limit_wait_by_priority_and_then_as_they_came(tmp_path: Path) -> None:
     with ff.Engine(tmp_path / "runs.db", workers=4, max_running_runs=1, max_batch_size=1) as engine:
         busy = Busy(engine)
@@ -162,7 +183,6 @@ def test_steps_start_when_they_can_and_not_at_intervals() -> None:
     assert order == [str(number) for number in range(1000)]
 
 
-@pytest.mark.req("P8.10")
 def test_steps_that_have_timed_out_or_were_cancelled_have_ended() -> None:
     @ff.task(name="pol.late", timeout="50ms", critical=False)
     def late() -> None:
@@ -187,7 +207,6 @@ def test_steps_that_have_timed_out_or_were_cancelled_have_ended() -> None:
     assert (view.state, view.degraded) == ("completed", True)
 
 
-@pytest.mark.req("P8.9", "P8.11")
 def test_what_depends_on_a_failed_step_is_skipped_and_nothing_runs_twice() -> None:
     @ff.task(name="pol.fails", critical=False)
     def fails() -> None:
@@ -214,7 +233,6 @@ def test_what_depends_on_a_failed_step_is_skipped_and_nothing_runs_twice() -> No
     assert order == ["other", "on"]
 
 
-@pytest.mark.req("P8.7")
 def test_to_take_a_run_up_and_to_resume_a_paused_one_are_two_things(tmp_path: Path) -> None:
     with ff.Engine(tmp_path / "runs.db") as engine:
         running, paused = engine.start(asking), engine.start(asking)
@@ -232,7 +250,6 @@ def test_to_take_a_run_up_and_to_resume_a_paused_one_are_two_things(tmp_path: Pa
             assert engine.handle(run.id).result(PATIENCE) == 1
 
 
-@pytest.mark.req("P8.13")
 def test_of_an_engine_that_was_closed_nothing_goes_on(tmp_path: Path) -> None:
     class AsTheyCome(ff.Policy):
         def rank(self, steps: ff.ReadySteps) -> list[float]:

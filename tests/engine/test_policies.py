@@ -30,7 +30,7 @@ def fresh() -> Iterator[None]:
     yield from emptied()
 
 
-@pytest.mark.req("P6.139", "P7.24")
+@pytest.mark.req("P6.139", "P7.24", "P8.13")
 def test_first_in_first_out_within_a_class_and_urgent_classes_first() -> None:
     with one_worker("fifo") as engine:
         busy = Busy(engine)
@@ -56,7 +56,7 @@ def test_waiting_is_worth_priority_classes() -> None:
         assert busy.order() == ["b", "a"]
 
 
-@pytest.mark.req("P1.24", "P8.9")
+@pytest.mark.req("P1.24")
 def test_the_longest_way_to_the_end_goes_first_by_default() -> None:
     @ff.workflow
     def flow() -> Any:
@@ -138,7 +138,7 @@ def test_runs_take_turns() -> None:
         assert busy.order() == ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"]
 
 
-@pytest.mark.req("P6.141", "P7.27", "P3.85")
+@pytest.mark.req("P6.141", "P7.27", "P3.85", "P8.10")
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
@@ -172,7 +172,7 @@ def test_by_deadline() -> None:
         engine.start(noted, "x", options=ff.RunOptions(deadline=datetime(2030, 1, 1)))  # noqa: DTZ001
 
 
-@pytest.mark.req("P3.85")
+@pytest.mark.req("P3.85", "P8.9")
 @pytest.mark.parametrize("policy", ["data_locality", "upward_rank"])
 def test_who_has_made_what_a_step_needs_takes_it(policy: Any) -> None:
     """One worker is busy; the other goes on with what follows on its step, or with what ranks first."""

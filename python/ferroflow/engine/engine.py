@@ -77,6 +77,9 @@ class Engine:
         Steps of a run that run at a time, if the run says nothing else.
     max_batch_size
         How many waiting runs are started in one turn, and how many steps an `ff.Policy` is shown at a time.
+    batch_window
+        How long steps that become ready gather before they are ranked and start, from the first one on. None:
+        each starts as soon as it can.
     policy
         How ready steps are ranked: a name, `ff.policy(...)`, or an `ff.Policy` of your own.
     run_timeout, step_timeout
@@ -132,6 +135,7 @@ class Engine:
         max_running_runs: int | None = None,
         max_running_steps: int | None = None,
         max_batch_size: int = 100,
+        batch_window: Duration | None = None,
         policy: PolicyName | BuiltinPolicy | Policy = "upward_rank",
         run_timeout: Duration | None = None,
         step_timeout: Duration | None = None,
@@ -172,7 +176,7 @@ class Engine:
             None if step_timeout is None else micros(step_timeout) or None,
             node or os.uname().nodename,
             cgroup,
-            (spelled, max_running_runs, max_batch_size, max_running_steps),
+            (spelled, max_running_runs, max_batch_size, max_running_steps, micros(batch_window or 0)),
         )
         self.workers = threads
         self.unresumed: dict[str, FerroflowError] = {}

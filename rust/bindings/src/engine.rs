@@ -131,7 +131,7 @@ impl Engine {
         cgroup: Option<ControlGroup>,
         scheduling: Scheduling,
     ) -> PyResult<Self> {
-        let (spelled, max_running, max_batch, run_limit) = scheduling;
+        let (spelled, max_running, max_batch, run_limit, window) = scheduling;
         let (durability, sync) = match durability {
             "strict" => (Durability::Strict, Sync::Full),
             "relaxed" => (Durability::Relaxed, Sync::Normal),
@@ -153,6 +153,7 @@ impl Engine {
             max_runs,
             max_running,
             max_batch,
+            window,
             run_limit,
             policy: policy::policy(spelled)?,
             run_timeout,

@@ -9,8 +9,8 @@ use pyo3::prelude::*;
 /// (name, ageing: a factor, or microseconds for `priority`; what shares are of; weights in thousandths)
 pub(crate) type Spelled = (String, i64, String, HashMap<String, u32>);
 
-/// (policy, runs under way at a time, those that start in one turn, steps of a run at a time)
-pub(crate) type Scheduling = (Spelled, Option<usize>, usize, Option<u32>);
+/// (policy, runs under way at a time, those that start in one turn, steps of a run at a time, window)
+pub(crate) type Scheduling = (Spelled, Option<usize>, usize, Option<u32>, i64);
 
 /// (tenant, tags, weight in thousandths, deadline, limit, plan, whether a body waits for it)
 pub(crate) type Asked =

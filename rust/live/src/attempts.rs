@@ -183,7 +183,8 @@ impl Core {
         if self.admission.more {
             return true;
         }
-        let next = self.timers.first().map(|&(at, _)| at).into_iter().chain(self.ranking.due).min();
+        let timers = self.timers.first().map(|&(at, _)| at).into_iter();
+        let next = timers.chain(self.ranking.due).chain(self.schedule.due()).min();
         let moved = next.is_some_and(|next| self.timer_set.is_none_or(|set| next < set));
         if moved {
             self.timer_set = next;

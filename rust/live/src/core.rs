@@ -133,6 +133,7 @@ impl Core {
         lanes.limit(LOOP, settings.async_limit);
         let mut schedule = Schedule::new(settings.capacity.clone(), LANES);
         schedule.set_policy(settings.policy.clone(), |_| None);
+        schedule.set_window(settings.window);
         Self {
             schedule,
             lanes,
@@ -480,6 +481,9 @@ impl Core {
         if self.is_unranked(index, step) {
             return "the policy has not ranked it yet".to_owned();
         }
+        if self.schedule.gathers(index, step) {
+            return "it gathers with others, until their window ends".to_owned();
+        }
         let Some(Some(live)) = self.runs.get(index as usize) else { return String::new() };
         let Some(class) = live.class(step) else { return String::new() };
         match self.schedule.hindrance(index, class) {
@@ -506,10 +510,17 @@ impl Core {
         let ranks = self.rank_late(due);
         // Runs that were left for the next turn.
         let more = self.admission.more.then_some(due);
+        self.news += u64::from(self.schedule.tick(due));
         loop {
             let next = self.timers.first().copied();
             let Some((at, index)) = next.filter(|&(at, _)| at <= due) else {
-                return next.map(|(at, _)| at).into_iter().chain(ranks).chain(more).min();
+                return next
+                    .map(|(at, _)| at)
+                    .into_iter()
+                    .chain(ranks)
+                    .chain(more)
+                    .chain(self.schedule.due())
+                    .min();
             };
             let before = self.timers.len();
             // A tick of a live run can't be refused.

@@ -574,6 +574,7 @@ mod tests {
             max_runs: None,
             max_running: None,
             max_batch: 100,
+            window: 0,
             run_limit: None,
             policy: Default::default(),
             run_timeout: None,

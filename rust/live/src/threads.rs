@@ -230,10 +230,13 @@ pub(crate) fn time(shared: &Shared) {
         if core.stopping || core.failed.is_some() {
             return;
         }
+        let news = core.news;
         let next = core.tick();
         core.timer_set = next;
         if core.gathered() {
             shared.write.notify_one();
+        }
+        if core.gathered() || core.news != news {
             let calls = core.calls();
             shared.call(&Calls { timer: false, ..calls });
         }

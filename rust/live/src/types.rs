@@ -53,6 +53,8 @@ pub struct Settings {
     pub max_running: Option<usize>,
     /// Runs that wait and are started in one turn, and steps that a policy of the user's ranks at a time.
     pub max_batch: usize,
+    /// How long steps that become ready gather before they are ranked.
+    pub window: Micros,
     /// Steps that a run may have running that says nothing of it.
     pub run_limit: Option<u32>,
     /// How ready steps are ranked.

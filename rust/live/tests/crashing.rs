@@ -46,6 +46,7 @@ fn a_commit_that_crashes_stops_the_engine() {
         max_runs: None,
         max_running: None,
         max_batch: 100,
+        window: 0,
         run_limit: None,
         policy: Default::default(),
         run_timeout: None,

@@ -16,6 +16,7 @@ fn engine() -> Engine {
         max_runs: None,
         max_running: None,
         max_batch: 100,
+        window: 0,
         run_limit: None,
         policy: Default::default(),
         run_timeout: None,

@@ -7,6 +7,7 @@ mod queue;
 mod shares;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use self::queue::Entry;
 use self::queue::{Bucket, Group, Spot};
 pub use self::shares::Terms;
 use self::shares::{Shares, Where};
+use self::window::Window;
 use crate::ids::{Micros, Step};
 
 /// When so many steps have arrived after one that does not fit, what it demands is kept for it: those
@@ -44,6 +46,7 @@ pub struct Schedule {
     policy: Policy,
     lanes: Vec<Lane>,
     shares: Shares,
+    window: Window,
     order: u64,
     /// The last commit that was said to be durable.
     durable: u64,
@@ -171,7 +174,10 @@ impl Schedule {
     ) {
         self.order += 1;
         let entry = Entry { run, step, gate, since, rank: 0, order: self.order, cost: 0 };
-        self.place(entry, class, &facts.into());
+        let facts = facts.into();
+        if !self.gather(entry, class, &facts) {
+            self.place(entry, class, &facts);
+        }
     }
 
     /// Puts an entry where it belongs by what is known of it.
@@ -437,7 +443,7 @@ impl Schedule {
 
     /// How many entries wait in a lane, those that no longer count included.
     pub fn waiting(&self, lane: u8) -> usize {
-        self.lanes[lane as usize].waiting
+        self.lanes[lane as usize].waiting + self.gathering(lane)
     }
 
     /// How many of them no limit of their runs holds up.

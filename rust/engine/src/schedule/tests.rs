@@ -32,6 +32,38 @@ fn a_misfit_at_the_head_does_not_block_and_capacity_is_never_exceeded() {
     assert_eq!(schedule.take(0, 0, false, |_| true).unwrap().0.step, 1);
 }
 
+/// Req: P8.11
+#[test]
+fn steps_of_a_window_are_ranked_together_when_it_ends() {
+    let mut schedule = two_cpus();
+    schedule.set_policy(Policy::ShortestFirst { ageing: 0 }, |_| None);
+    schedule.set_window(100);
+    let class = schedule.class(0, &demand("cpu", 1000)).unwrap();
+    let expected = |expected| Facts { expected, ..Facts::default() };
+    let took = |schedule: &mut Schedule| {
+        let taken = || schedule.take(0, 0, false, |_| true).map(|(entry, _)| entry.step);
+        std::iter::from_fn(taken).collect::<Vec<_>>()
+    };
+    schedule.offer(0, 0, expected(30), class, 0, 1000);
+    schedule.offer(0, 1, expected(20), class, 0, 1050);
+    schedule.offer(0, 2, expected(10), class, 0, 1099);
+    assert_eq!((schedule.due(), schedule.waiting(0), schedule.open_to(0)), (Some(1100), 3, 0));
+    assert!(schedule.gathers(0, 1) && !schedule.gathers(1, 1));
+    assert!(!schedule.tick(1099) && took(&mut schedule).is_empty());
+    assert!(schedule.tick(1100));
+    assert_eq!((schedule.due(), schedule.waiting(0), schedule.gathers(0, 1)), (None, 3, false));
+    assert_eq!(took(&mut schedule), [2, 1]);
+    // The next one opens a window of its own, whatever is left of the first.
+    schedule.offer(0, 3, expected(1), class, 0, 1500);
+    schedule.release(0, class);
+    assert_eq!((took(&mut schedule), schedule.due()), (vec![0], Some(1600)));
+    // What a run left behind is dropped where it would be taken.
+    schedule.release(0, class);
+    assert!(schedule.tick(2000));
+    assert!(schedule.take(0, 0, false, |_| false).is_none());
+    assert_eq!(schedule.waiting(0), 0);
+}
+
 /// Req: P6.129, P7.10
 #[test]
 fn priority_first_then_arrival() {
@@ -333,7 +365,7 @@ proptest! {
     /// Whatever happens, in whatever order: no instant at which more is granted than there is, no run
     /// beyond its limit, no step twice, none forgotten, and the same again gives the same order.
     ///
-    /// Req: P6.144, P7.35, P7.34, P8.9
+    /// Req: P6.144, P7.35, P7.34, P8.13
     #[test]
     fn nothing_is_overcommitted_or_lost_whatever_happens(
         first in 0usize..18, ops in proptest::collection::vec(op(), 0..200)
