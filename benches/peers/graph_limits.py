@@ -77,7 +77,8 @@ def main() -> int:
         nonlocal missed
         kept = took <= bar
         missed = missed or not kept
-        print(f"{work:70} {took:8.3f} {unit:3} bar {bar:g} {'ok' if kept else 'MISSED'} {note}", flush=True)
+        held = f"bar {bar:g} {'ok' if kept else 'MISSED'}" if math.isfinite(bar) else "no bar"
+        print(f"{work:70} {took:8.3f} {unit:3} {held} {note}", flush=True)
 
     def ask(graph: ff.Graph, sources: Ids, targets: Ids, threads: int) -> tuple[float, float]:
         times = []
