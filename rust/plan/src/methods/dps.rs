@@ -1,7 +1,8 @@
 //! DPS, dynamic priority scheduling: a task's priority is how much longer the way from it is than the way
 //! to it, and the way to it becomes exact as tasks are placed.
 //!
-//! As in `anrg-saga`, a message counts by its size until both its ends are placed.
+//! The rule is as `anrg-saga` has it, which names no paper: a message counts by its size until both its ends
+//! are placed.
 
 use crate::builder::{Builder, Ready};
 use crate::instance::Instance;
