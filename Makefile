@@ -136,7 +136,7 @@ bench-asv: $(VENV)/.tools ## Run the asv suite on the present commit and publish
 	CARGO_TARGET_DIR=$(abspath $(BUILD)) \
 		$(BIN)/python -m asv run --config benches/asv.conf.json --show-stderr 'HEAD^!'
 	$(BIN)/python -m asv publish --config benches/asv.conf.json
-	$(BIN)/python benches/plots.py benches/.asv/results docs
+	$(BIN)/python -P benches/plots.py benches/.asv/results docs
 
 # A release build of its own environment, so that the everyday one stays quick to rebuild.
 .PHONY: bench-peers
