@@ -4,7 +4,7 @@
 use super::heft::heft;
 use crate::Error;
 use crate::bounds::{Loads, Tables, bounds};
-use crate::builder::Builder;
+use crate::builder::{Builder, Spot};
 use crate::instance::Instance;
 use crate::ranks::least_execs;
 use crate::schedule::Schedule;
@@ -37,14 +37,15 @@ pub(super) fn exact(instance: &Instance) -> Result<Schedule, Error> {
     let tails = Tables::new(instance).tails;
     let loads = Loads::new(instance, &least_execs(instance));
     let mut search = Search { instance, tails, loads, least: bounds(instance).best(), best, makespan };
-    search.go(&Builder::new(instance, true), &instance.indegrees(), (0.0, 0));
+    search.go(&Builder::new(instance, true), &instance.indegrees(), (0.0, false, 0));
     Ok(search.best)
 }
 
 impl Search<'_> {
-    /// Tries all that can be placed next. Tasks are placed in the order of their starts, then of their ids,
-    /// so that each schedule comes up once: `from` is the start and place of the task before.
-    fn go(&mut self, builder: &Builder<'_>, waits: &[u32], from: (f64, u32)) {
+    /// Tries all that can be placed next. Tasks are placed in the order of their starts, those that take no time
+    /// before the others, then of their ids, so that each schedule comes up once: `from` is that of the task
+    /// before.
+    fn go(&mut self, builder: &Builder<'_>, waits: &[u32], from: (f64, bool, u32)) {
         if self.makespan <= self.least {
             return;
         }
@@ -62,6 +63,7 @@ impl Search<'_> {
         if from.0 + left.sum::<f64>() >= self.makespan * (1.0 + 1e-12) {
             return;
         }
+        let turn = |task: u32, spot: &Spot| (spot.start, spot.finish > spot.start, instance.place(task));
         let free = || all.clone().filter(|&task| waits[task as usize] == 0 && !builder.is_placed(task));
         let mut choices = Vec::new();
         for task in free() {
@@ -71,7 +73,7 @@ impl Search<'_> {
                 let spot = builder.on(task, node);
                 let end = spot.finish + self.tails[task as usize * nodes + node as usize];
                 least = least.min(end);
-                if end < self.makespan && (spot.start, instance.place(task)) >= from {
+                if end < self.makespan && turn(task, &spot) >= from {
                     choices.push((end, task, spot));
                 }
             }
@@ -95,7 +97,7 @@ impl Search<'_> {
             for &after in instance.successors(task) {
                 waits[after as usize] -= 1;
             }
-            self.go(&next, &waits, (spot.start, instance.place(task)));
+            self.go(&next, &waits, turn(task, &spot));
         }
     }
 }
