@@ -146,8 +146,8 @@ bench-peers: wheel $(PEER_STAMPS) build/peers/ours/.installed ## Measure ferrofl
 		--benchmark-columns=min,median,max,rounds --benchmark-json $(RESULTS)/peers.json
 	$(BIN)/python benches/peers/limits.py build/peers/ours/bin/python
 	$(BIN)/python benches/peers/accuracy.py build/peers/ours/bin/python
-	build/peers/ours/bin/python benches/peers/graph_limits.py $(WFFORMAT)
 	$(BIN)/python benches/peers/table.py $(RESULTS)/peers.json
+	build/peers/ours/bin/python benches/peers/graph_limits.py $(WFFORMAT)
 
 # The peer takes most of half an hour.
 .PHONY: bench-planners
