@@ -12,6 +12,35 @@ pub(crate) struct Spot {
     pub(crate) finish: f64,
 }
 
+/// When what is sent over links that are all alike has arrived.
+pub(crate) struct Sent {
+    /// The last of all, and the node that sends it: to any other node.
+    pub(crate) last: f64,
+    pub(crate) from: u32,
+    /// The last of what others send: to that node.
+    pub(crate) others: f64,
+}
+
+impl Default for Sent {
+    fn default() -> Self {
+        Self { last: 0.0, from: Schedule::NOWHERE, others: 0.0 }
+    }
+}
+
+impl Sent {
+    #[inline]
+    pub(crate) fn arrive(&mut self, at: f64, from: u32) {
+        if at > self.last {
+            if from != self.from {
+                self.others = self.last;
+            }
+            (self.last, self.from) = (at, from);
+        } else if from != self.from {
+            self.others = self.others.max(at);
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Builder<'a> {
     pub(crate) instance: &'a Instance,
@@ -62,25 +91,20 @@ impl<'a> Builder<'a> {
             return;
         }
         // All links are alike: what is sent arrives everywhere at once, except where it comes from.
-        let (mut first, mut from, mut second) = (0.0f64, Schedule::NOWHERE, 0.0f64);
+        let mut sent = Sent::default();
         for (before, bytes) in self.instance.received(task).filter(|it| self.is_placed(it.0)) {
             let node = self.nodes[before as usize];
             let elsewhere = if node == 0 { 1 } else { 0 };
-            let there = self.finishes[before as usize] + self.instance.transfer(node, elsewhere, bytes);
-            if there > first {
-                if node != from {
-                    second = first;
-                }
-                (first, from) = (there, node);
-            } else if node != from {
-                second = second.max(there);
-            }
+            sent.arrive(
+                self.finishes[before as usize] + self.instance.transfer(node, elsewhere, bytes),
+                node,
+            );
         }
-        found.resize(nodes as usize, first);
-        if from != Schedule::NOWHERE {
-            let own = self.instance.predecessors(task).iter().filter(|&&it| self.nodes[it as usize] == from);
-            let local = own.map(|&it| self.finishes[it as usize]).fold(0.0, f64::max);
-            found[from as usize] = second.max(local);
+        found.resize(nodes as usize, sent.last);
+        if sent.from != Schedule::NOWHERE {
+            let own = self.instance.predecessors(task).iter();
+            let own = own.filter(|&&it| self.nodes[it as usize] == sent.from);
+            found[sent.from as usize] = own.map(|&it| self.finishes[it as usize]).fold(sent.others, f64::max);
         }
     }
 

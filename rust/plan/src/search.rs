@@ -6,7 +6,7 @@
 //! "Iterated local search", Handbook of Metaheuristics, 2003. Changes that are a little worse are
 //! accepted now and then, less and less so.
 
-use crate::builder::{Builder, Spot};
+use crate::builder::{Builder, Sent, Spot};
 use crate::instance::Instance;
 use crate::rng::Rng;
 use crate::schedule::Schedule;
@@ -294,27 +294,20 @@ impl<'a> Chain<'a> {
                 continue;
             }
             let mut best: Option<Spot> = None;
-            let (mut first, mut from, mut second, mut local) = (0.0f64, u32::MAX, 0.0f64, 0.0f64);
+            let (mut sent, mut local) = (Sent::default(), 0.0);
             for (before, bytes) in instance.received(task) {
                 let node = nodes[before as usize];
                 let elsewhere = if node == 0 { 1 } else { 0 };
-                let there = finishes[before as usize]
-                    + if self.free.len() > 1 { instance.transfer(node, elsewhere, bytes) } else { 0.0 };
-                if there > first {
-                    if node != from {
-                        second = first;
-                    }
-                    (first, from) = (there, node);
-                } else if node != from {
-                    second = second.max(there);
-                }
+                let sending =
+                    if self.free.len() > 1 { instance.transfer(node, elsewhere, bytes) } else { 0.0 };
+                sent.arrive(finishes[before as usize] + sending, node);
             }
-            if from != u32::MAX {
-                let own = instance.predecessors(task).iter().filter(|&&it| nodes[it as usize] == from);
-                local = own.map(|&it| finishes[it as usize]).fold(second, f64::max);
+            if sent.from != Schedule::NOWHERE {
+                let own = instance.predecessors(task).iter().filter(|&&it| nodes[it as usize] == sent.from);
+                local = own.map(|&it| finishes[it as usize]).fold(sent.others, f64::max);
             }
             for node in instance.where_fits(task) {
-                let ready = if node == from { local } else { first };
+                let ready = if node == sent.from { local } else { sent.last };
                 let start = ready.max(self.free[node as usize]);
                 let finish = start + instance.exec(task, node);
                 if best.is_none_or(|it| finish < it.finish) {
