@@ -2,6 +2,7 @@
 //! and the expressions that bind data. Pure: no I/O, threads, clock or randomness.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod algebra;
 pub mod expr;
 pub mod graph;
