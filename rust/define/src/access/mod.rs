@@ -1,5 +1,6 @@
 //! What steps do to assets: names, modes, and which of them may be at the same time.
 
+pub mod assets;
 pub mod name;
 mod template;
 

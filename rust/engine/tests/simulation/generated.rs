@@ -111,7 +111,7 @@ impl Maker {
                 name: "state".into(),
                 init: Binding::Const(nil()),
                 condition: truth(),
-        body: self.block(depth),
+                body: self.block(depth),
                 max: Some(3),
             },
             6 | 7 => Term::Each {
