@@ -115,8 +115,8 @@ impl Relations<'_> {
         after
     }
 
-    /// The traces of some occurrences of a side by their forms, each with the first that is found and its number;
-    /// `None` if there are too many.
+    /// The traces of some occurrences of a side by their forms, each with the one that overlaps least; `None` if
+    /// there are too many.
     fn traces(&self, side: &Side, kept: &[usize]) -> Option<Traces> {
         let events: usize = kept.iter().map(|&it| last(side, it) as usize + 1).sum();
         if events > EVENTS {
@@ -128,7 +128,11 @@ impl Relations<'_> {
         while let Some(trace) = stack.pop() {
             if trace.len() == events {
                 count += 1;
-                found.entry(self.form(side, &trace)).or_insert((count, trace));
+                let it = (overlaps(&trace), trace);
+                let best = found.entry(self.form(side, &it.1)).or_insert_with(|| it.clone());
+                if it.0 < best.0 {
+                    *best = it;
+                }
                 if count > TRACES {
                     return None;
                 }
@@ -137,7 +141,6 @@ impl Relations<'_> {
             let over = |node: usize| trace.contains(&(node, last(side, node)));
             let begun = |node: usize| trace.contains(&(node, Phase::Start));
             let free = |node: usize| kept.iter().all(|&it| !side.before(it, node) || over(it));
-            // What has started ends first, so that the plainest traces are found first.
             let starts = kept.iter().rev().filter(|&&node| !begun(node) && free(node));
             let ends = kept.iter().rev().filter(|&&node| begun(node) && !over(node));
             let next = starts.map(|&it| (it, Phase::Start)).chain(ends.map(|&it| (it, Phase::End)));
@@ -145,6 +148,19 @@ impl Relations<'_> {
         }
         Some(found)
     }
+}
+
+/// How often a step starts while others go on.
+fn overlaps(trace: &[Event]) -> usize {
+    let mut open = 0usize;
+    let mut found = 0;
+    for (_, phase) in trace {
+        match phase {
+            Phase::Start => (found, open) = (found + open, open + 1),
+            Phase::End => open -= 1,
+        }
+    }
+    found
 }
 
 fn last(side: &Side, node: usize) -> Phase {

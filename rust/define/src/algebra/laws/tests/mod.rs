@@ -184,7 +184,7 @@ fn one_pair_of_steps_is_enough_to_refute() {
     let proof = verify("parallelisation", &[many("a", &["writes:x"]), many("b", &["reads:x"])]);
     let trace = proof.counter_example.as_ref().unwrap();
     assert_eq!((proof.verdict, trace.whole, trace.left), (Verdict::False, false, false));
-    assert_eq!(trace.matters, ["a-last", "b-last"]);
+    assert_eq!(trace.matters, ["b-last", "a-last"]);
     assert_eq!(proof.conditions[1].points.len() + proof.conditions[1].more, 41 * 41);
     assert!(verify("parallelisation", &[many("a", &["writes:x"]), many("b", &["reads:y"])]).verdict.holds());
 }
@@ -241,7 +241,7 @@ fn interchange_needs_those_to_commute_that_are_no_longer_ordered() {
     let proof = all(&["reads:a"]);
     assert_eq!(proof.verdict, Verdict::False);
     let trace = proof.counter_example.unwrap();
-    assert_eq!((trace.left, &trace.matters[..]), (false, &["a".to_owned(), "d".to_owned()][..]));
+    assert_eq!((trace.left, &trace.matters[..]), (false, &["d".to_owned(), "a".to_owned()][..]));
 }
 
 /// Conditions are enough, but not all of them are always needed.
