@@ -4,16 +4,22 @@ import typing
 
 from ferroflow._core import __version__
 from ferroflow.define import (
+    AlgebraLaw,
     Command,
     CommandTask,
+    CounterExample,
     Environment,
     Expr,
     Launch,
+    LawCondition,
+    LawPoint,
+    LawProof,
     Ref,
     Retry,
     Task,
     Term,
     Workflow,
+    algebra_laws,
     choose,
     command,
     each,
@@ -33,6 +39,7 @@ from ferroflow.define import (
     task,
     timeout,
     var,
+    verify_law,
     workflow,
 )
 from ferroflow.engine import (
@@ -114,12 +121,14 @@ else:
 
 
 __all__ = [
+    "AlgebraLaw",
     "BuiltinPolicy",
     "Cancelled",
     "Command",
     "CommandTask",
     "Context",
     "CorruptDatabase",
+    "CounterExample",
     "CyclicGraph",
     "DatabaseInUse",
     "DefinitionError",
@@ -140,6 +149,9 @@ __all__ = [
     "InvalidInput",
     "InvalidInstance",
     "Launch",
+    "LawCondition",
+    "LawPoint",
+    "LawProof",
     "Middleware",
     "MissingTail",
     "MissingValue",
@@ -184,6 +196,7 @@ __all__ = [
     "WorkflowNotFound",
     "WrongType",
     "__version__",
+    "algebra_laws",
     "choose",
     "command",
     "current",
@@ -205,5 +218,6 @@ __all__ = [
     "task",
     "timeout",
     "var",
+    "verify_law",
     "workflow",
 ]

@@ -35,6 +35,7 @@ __all__ = [
     "build_profile",
     "evaluate",
     "is_plain",
+    "laws",
     "new_run",
     "parse_duration",
     "parse_size",
@@ -44,6 +45,7 @@ __all__ = [
     "run_command",
     "state_diagrams",
     "states",
+    "verify_law",
 ]
 
 __version__: str
@@ -57,11 +59,17 @@ def parse_duration(text: str) -> int: ...
 def parse_size(text: str) -> int: ...
 def is_plain(name: str) -> bool: ...
 def evaluate(expression: str, variables: bytes) -> bytes: ...
+def laws() -> list[tuple[str, str, int, list[str]]]: ...
+def verify_law(
+    law: str, terms: bytes, when: str
+) -> tuple[str, bool, list[_Needed], _Counter | None]: ...
 def new_run(given: str | None) -> str: ...
 def state_diagrams() -> str: ...
 def states() -> tuple[list[str], list[str]]: ...
 def post(path: str | PathLike[str], run: str, command: str, payload: bytes) -> int: ...
 
+_Needed = tuple[str, str, list[tuple[list[str], str, str, str]], int]
+_Counter = tuple[str, list[tuple[str, str]], list[str], bool, str | None]
 _Ended = tuple[str, bool, bytes, list[Bytes], tuple[str, str, str, str] | None, str | None]
 _Policy = tuple[str, int, str, Mapping[str, int]]
 _Failed = tuple[str, str, str, bool]
