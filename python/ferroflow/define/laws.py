@@ -176,7 +176,7 @@ class CounterExample:
     --------
     >>> import ferroflow as ff
     >>> print(ff.verify_law("sequence-idempotence", ff.Term({"task": "tick"})).counter_example)
-    +tick −tick +tick −tick
+    +tick -tick +tick -tick
     """
 
     side: Literal["left", "right"]
@@ -186,7 +186,7 @@ class CounterExample:
     stuck: str | None
 
     def __str__(self) -> str:
-        marks = {"start": "+", "end": "−", "decide": "?"}
+        marks = {"start": "+", "end": "-", "decide": "?"}
         return " ".join(f"{marks[event]}{what}" for event, what in self.events)
 
 
@@ -204,9 +204,9 @@ class LawProof:
         "proven" or "refuted".
     because
         Of what is proven: "always", "conditions" (all that it needs is promised) or "traces" (it is not,
-        but all traces of both sides come to the same). Of what is refuted: "false" (something that it needs is
-        shown not to be so) or "unpromised" (nobody promises something that it needs, and nothing shows that it
-        is false: it can't be concluded).
+        but all traces of both sides come to the same). Of what is refuted: "false" (something that it needs
+        is shown not to be so) or "unpromised" (nobody promises something that it needs, and nothing shows
+        that it is false: it can't be concluded).
     conditions
         What the law needs, and by what promise of which steps that is so.
     counter_example
@@ -229,7 +229,7 @@ class LawProof:
       missing: a commutes with itself
         `load` does not say what it reads and writes
     only the left side can do this:
-      +load +load −load −load
+      +load +load -load -load
     """
 
     law: AlgebraLaw
@@ -292,10 +292,15 @@ class LawProof:
         rows = [
             (it.needs, it.state, point.says, point.by) for it in self.conditions for point in it.points
         ] + [(it.needs, it.state, "", "") for it in self.conditions if not it.points]
-        title = f"{self.law.name}: {self.law.equation}, where {self._letters()}: {self.verdict}, {_WHY[self.because]}"
+        verdict = f"{self.verdict}, {_WHY[self.because]}"
+        title = f"{self.law.name}: {self.law.equation}, where {self._letters()}: {verdict}"
         more = sum(it.more for it in self.conditions)
         below = page.table(("needed", "state", "why", "by"), rows, more) if rows else ""
-        trace = page.table(("counter-example",), [(line,) for line in self._told()]) if self.counter_example else ""
+        trace = (
+            page.table(("counter-example",), [(line,) for line in self._told()])
+            if self.counter_example
+            else ""
+        )
         return page.block(title, "", below + trace)
 
 
@@ -328,7 +333,7 @@ def verify_law(
     >>> load, clean, merge = (ff.Term({"task": name}) for name in ("load", "clean", "merge"))
     >>> proof = ff.verify_law("distributivity", load, clean, merge)
     >>> bool(proof), print(proof.counter_example)
-    +load −load +clean −clean +load −load +merge −merge
+    +load -load +clean -clean +load -load +merge -merge
     (False, None)
     >>> pure = ff.Term({"task": "load", "options": {"pure": True}})
     >>> ff.verify_law("distributivity", pure, clean, merge)
@@ -382,7 +387,9 @@ def _term(given: object) -> Json:
         )
         return step.to_dict()
     if isinstance(given, Workflow):
-        body = {part: value for part, value in given.definition.items() if part in ("term", "result", "locals")}
+        body = {
+            part: value for part, value in given.definition.items() if part in ("term", "result", "locals")
+        }
         inputs = {name: {"$": _any(given.name, name).text} for name in given.inputs}
         return {"workflow": given.name, "with": inputs, "do": body}
     if isinstance(given, Mapping):

@@ -4,5 +4,6 @@ pub mod compile;
 pub mod laws;
 pub mod normal;
 pub mod read;
+mod reorder;
 pub mod term;
 pub mod write;
