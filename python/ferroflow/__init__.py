@@ -4,22 +4,16 @@ import typing
 
 from ferroflow._core import __version__
 from ferroflow.define import (
-    AlgebraLaw,
     Command,
     CommandTask,
-    CounterExample,
     Environment,
     Expr,
     Launch,
-    LawCondition,
-    LawPoint,
-    LawProof,
     Ref,
     Retry,
     Task,
     Term,
     Workflow,
-    algebra_laws,
     choose,
     command,
     each,
@@ -39,7 +33,6 @@ from ferroflow.define import (
     task,
     timeout,
     var,
-    verify_law,
     workflow,
 )
 from ferroflow.engine import (
@@ -109,15 +102,35 @@ from ferroflow.errors import (
 
 if typing.TYPE_CHECKING:
     from ferroflow.define.graph import Graph
+    from ferroflow.define.laws import (
+        AlgebraLaw,
+        CounterExample,
+        LawCondition,
+        LawPoint,
+        LawProof,
+        algebra_laws,
+        verify_law,
+    )
 else:
+    _LAWS = {
+        "AlgebraLaw",
+        "CounterExample",
+        "LawCondition",
+        "LawPoint",
+        "LawProof",
+        "algebra_laws",
+        "verify_law",
+    }
 
     def __getattr__(name: str) -> object:
-        """Import graphs once they are asked for: most programs never do."""
-        if name != "Graph":
+        """Import graphs and laws once they are asked for: most programs never do."""
+        if name == "Graph":
+            from ferroflow.define import graph as module
+        elif name in _LAWS:
+            from ferroflow.define import laws as module
+        else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from ferroflow.define.graph import Graph
-
-        return globals().setdefault(name, Graph)
+        return globals().setdefault(name, getattr(module, name))
 
 
 __all__ = [

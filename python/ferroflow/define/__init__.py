@@ -3,15 +3,6 @@
 from ferroflow.define import library
 from ferroflow.define.command import Command, CommandTask, command
 from ferroflow.define.environment import Environment, Launch
-from ferroflow.define.laws import (
-    AlgebraLaw,
-    CounterExample,
-    LawCondition,
-    LawPoint,
-    LawProof,
-    algebra_laws,
-    verify_law,
-)
 from ferroflow.define.load import load, schema
 from ferroflow.define.refs import Expr, Ref
 from ferroflow.define.task import Priority, Retry, Task, task
@@ -33,23 +24,17 @@ from ferroflow.define.trace import Term, expr, var
 from ferroflow.define.workflow import Workflow, workflow
 
 __all__ = [
-    "AlgebraLaw",
     "Command",
     "CommandTask",
-    "CounterExample",
     "Environment",
     "Expr",
     "Launch",
-    "LawCondition",
-    "LawPoint",
-    "LawProof",
     "Priority",
     "Ref",
     "Retry",
     "Task",
     "Term",
     "Workflow",
-    "algebra_laws",
     "choose",
     "command",
     "each",
@@ -69,6 +54,5 @@ __all__ = [
     "task",
     "timeout",
     "var",
-    "verify_law",
     "workflow",
 ]

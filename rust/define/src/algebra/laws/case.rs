@@ -200,10 +200,11 @@ impl<'c> Case<'c> {
 
     /// Whether one step comes before another wherever they occur.
     fn ordered(&self, a: At, b: At) -> bool {
-        let sides = self.sides.iter().flat_map(|it| [&it.left, &it.right]).flatten();
-        sides
-            .into_iter()
-            .all(|side| side.occurrences(a).all(|a| side.occurrences(b).all(|b| side.before(a, b))))
+        let mut sides = self.sides.iter().flat_map(|it| [&it.left, &it.right]);
+        sides.all(|side| {
+            side.as_ref()
+                .is_ok_and(|side| side.occurrences(a).all(|a| side.occurrences(b).all(|b| side.before(a, b))))
+        })
     }
 
     /// Whether a step of certain letters, or the condition, reads what a step yields.

@@ -186,7 +186,7 @@ impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (parts, mark): (&[Form], _) = match self {
             Letter(it) => return f.write_str(letter(*it)),
-            Sequence(parts) if parts.is_empty() => return f.write_str("()"),
+            Sequence([]) => return f.write_str("()"),
             Sequence(parts) => (parts, ";"),
             Parallel(parts) => (parts, "∥"),
             Choice(parts) => (&parts[..], " + "),
@@ -197,8 +197,7 @@ impl fmt::Display for Form {
             }
             // A sequence in a choice needs no brackets; elsewhere each kind has its own.
             let plain = match part {
-                Letter(_) => true,
-                Sequence(parts) if parts.is_empty() => true,
+                Letter(_) | Sequence([]) => true,
                 Sequence(_) | Parallel(_) => matches!(self, Choice(_)),
                 Choice(_) => false,
             };

@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 
+mod rewriting;
 mod world;
 
 fn verify_when(law: &str, terms: &[Json], when: &str) -> Result<Proof, Vec<Problem>> {

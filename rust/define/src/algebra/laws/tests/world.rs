@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
+use super::super::trace::EVENTS;
 use super::super::{Event, Form, LAWS, Verdict};
 use super::verify_when;
 
@@ -194,7 +195,7 @@ fn source(nodes: &[Node], steps: &[Step], at: usize) -> Option<usize> {
     let read = steps.get(nodes[at].step)?.reads?;
     let all = || (0..nodes.len()).filter(|&it| nodes[it].step == read);
     let own = all().find(|&it| nodes[it].copy == nodes[at].copy);
-    own.or_else(|| all().filter(|it| nodes[at].before.contains(it)).last()).or_else(|| all().next())
+    own.or_else(|| all().filter(|it| nodes[at].before.contains(it)).next_back()).or_else(|| all().next())
 }
 
 fn lay(
@@ -404,7 +405,11 @@ proptest! {
             return Ok(());
         }
         prop_assert!([Verdict::False, Verdict::Unpromised].contains(&proof.verdict));
-        let Some(trace) = &proof.counter_example else { return Ok(()) };
+        let Some(trace) = &proof.counter_example else {
+            let longest = sides(true).iter().map(|side| 2 * side.len()).max();
+            prop_assert!(longest > Some(EVENTS), "{:?}", proof);
+            return Ok(());
+        };
         let number = |id: &str| id[1..].parse::<usize>().unwrap();
         let mut holds = true;
         let word: Events = trace.events.iter().map(|event| match event {
