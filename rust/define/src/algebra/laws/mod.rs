@@ -59,7 +59,7 @@ impl Law {
         if steps > STEPS {
             let message = format!("the terms have {steps} steps; laws are verified for at most {STEPS}");
             let help = "verify the law for smaller terms, or with a sub-workflow as one step";
-            return Err(one(Problem::new("too-many-steps", self.name, message, help)));
+            return Err(one(Problem::new("too-large", self.name, message, help)));
         }
         let letters = Letters::new(all);
         let mut sides: Vec<Sides> = Vec::new();

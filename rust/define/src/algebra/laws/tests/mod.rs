@@ -263,5 +263,5 @@ fn what_is_no_law_for_these_terms_is_a_problem() {
         "unknown-reference"
     );
     let many: Vec<Json> = (0..401).map(|at| step(&format!("s{at}"), &[])).collect();
-    assert_eq!(code("sequence-idempotence", &[json!({"parallel": many})]), "too-many-steps");
+    assert_eq!(code("sequence-idempotence", &[json!({"parallel": many})]), "too-large");
 }
