@@ -142,6 +142,7 @@ fn lone(term: Term) -> Definition {
         description: String::new(),
         inputs: Vec::new(),
         assets: Vec::new(),
+        closed: false,
         body: Block { term: Box::new(term), result: Some(null), locals: Vec::new() },
         on_error: OnError::FailFast,
         timeout: None,

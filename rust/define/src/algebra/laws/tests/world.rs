@@ -213,7 +213,7 @@ fn source(nodes: &[Node], steps: &[Step], at: usize) -> Option<usize> {
     let read = steps.get(nodes[at].step)?.reads?;
     let all = || (0..nodes.len()).filter(|&it| nodes[it].step == read);
     let own = all().find(|&it| nodes[it].copy == nodes[at].copy);
-    own.or_else(|| all().filter(|it| nodes[at].before.contains(it)).next_back()).or_else(|| all().next())
+    own.or_else(|| all().rfind(|it| nodes[at].before.contains(it))).or_else(|| all().next())
 }
 
 fn lay(
