@@ -3,7 +3,7 @@
 //! What a term means is the set of its traces, sequences of starts and ends of steps, of which two count as
 //! one if they differ by the order of neighbours that commute, or by a repetition of what is idempotent. A law holds
 //! if both sides mean the same, whatever the steps do that keeps their promises; it speaks of runs in which
-//! no step fails, and of what their values are read for inside the terms.
+//! no step fails, and of values only where they are read inside the terms.
 //!
 //! The laws that always hold do so by the normal form. The others hold where their conditions are met, which
 //! are promises about letters, lifted from those of the steps in them. That these suffice is shown as follows:
