@@ -102,24 +102,46 @@ from ferroflow.errors import (
 
 if typing.TYPE_CHECKING:
     from ferroflow.define.graph import Graph
+    from ferroflow.define.laws import (
+        AlgebraLaw,
+        CounterExample,
+        LawCondition,
+        LawPoint,
+        LawProof,
+        algebra_laws,
+        verify_law,
+    )
 else:
+    _LAWS = {
+        "AlgebraLaw",
+        "CounterExample",
+        "LawCondition",
+        "LawPoint",
+        "LawProof",
+        "algebra_laws",
+        "verify_law",
+    }
 
     def __getattr__(name: str) -> object:
-        """Import graphs once they are asked for: most programs never do."""
-        if name != "Graph":
+        """Import graphs and laws once they are asked for: most programs never do."""
+        if name == "Graph":
+            from ferroflow.define import graph as module
+        elif name in _LAWS:
+            from ferroflow.define import laws as module
+        else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from ferroflow.define.graph import Graph
-
-        return globals().setdefault(name, Graph)
+        return globals().setdefault(name, getattr(module, name))
 
 
 __all__ = [
+    "AlgebraLaw",
     "BuiltinPolicy",
     "Cancelled",
     "Command",
     "CommandTask",
     "Context",
     "CorruptDatabase",
+    "CounterExample",
     "CyclicGraph",
     "DatabaseInUse",
     "DefinitionError",
@@ -140,6 +162,9 @@ __all__ = [
     "InvalidInput",
     "InvalidInstance",
     "Launch",
+    "LawCondition",
+    "LawPoint",
+    "LawProof",
     "Middleware",
     "MissingTail",
     "MissingValue",
@@ -184,6 +209,7 @@ __all__ = [
     "WorkflowNotFound",
     "WrongType",
     "__version__",
+    "algebra_laws",
     "choose",
     "command",
     "current",
@@ -205,5 +231,6 @@ __all__ = [
     "task",
     "timeout",
     "var",
+    "verify_law",
     "workflow",
 ]
