@@ -16,6 +16,7 @@ fn pairs() -> impl Strategy<Value = [Json; 2]> {
         "reads:x",
         "writes:x",
         "reads:x/y",
+        "reads:{input.n}",
         "writes:y",
         "reduces:x",
     ]);
