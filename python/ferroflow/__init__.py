@@ -4,6 +4,7 @@ import typing
 
 from ferroflow._core import __version__
 from ferroflow.define import (
+    Asset,
     Command,
     CommandTask,
     Environment,
@@ -14,6 +15,7 @@ from ferroflow.define import (
     Task,
     Term,
     Workflow,
+    asset,
     choose,
     command,
     each,
@@ -32,6 +34,7 @@ from ferroflow.define import (
     sleep,
     task,
     timeout,
+    value,
     var,
     workflow,
 )
@@ -114,6 +117,7 @@ else:
 
 
 __all__ = [
+    "Asset",
     "BuiltinPolicy",
     "Cancelled",
     "Command",
@@ -184,6 +188,7 @@ __all__ = [
     "WorkflowNotFound",
     "WrongType",
     "__version__",
+    "asset",
     "choose",
     "command",
     "current",
@@ -204,6 +209,7 @@ __all__ = [
     "sleep",
     "task",
     "timeout",
+    "value",
     "var",
     "workflow",
 ]
