@@ -70,6 +70,7 @@ from ferroflow.engine import (
     policy,
 )
 from ferroflow.errors import (
+    BorrowError,
     Cancelled,
     CorruptDatabase,
     CyclicGraph,
@@ -104,20 +105,24 @@ from ferroflow.errors import (
 )
 
 if typing.TYPE_CHECKING:
+    from ferroflow.define.findings import Finding, Place, Report
     from ferroflow.define.graph import Graph
 else:
 
     def __getattr__(name: str) -> object:
-        """Import graphs once they are asked for: most programs never do."""
-        if name != "Graph":
+        """Import graphs and reports once they are asked for: most programs never do."""
+        if name == "Graph":
+            from ferroflow.define import graph as module
+        elif name in ("Finding", "Place", "Report"):
+            from ferroflow.define import findings as module
+        else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from ferroflow.define.graph import Graph
-
-        return globals().setdefault(name, Graph)
+        return globals().setdefault(name, getattr(module, name))
 
 
 __all__ = [
     "Asset",
+    "BorrowError",
     "BuiltinPolicy",
     "Cancelled",
     "Command",
@@ -137,6 +142,7 @@ __all__ = [
     "Fail",
     "Failure",
     "FerroflowError",
+    "Finding",
     "ForeignDatabase",
     "Graph",
     "Handle",
@@ -149,6 +155,7 @@ __all__ = [
     "MissingValue",
     "Named",
     "NewerDatabase",
+    "Place",
     "PlanError",
     "Policy",
     "Problem",
@@ -158,6 +165,7 @@ __all__ = [
     "Reason",
     "Ref",
     "Registration",
+    "Report",
     "ResourceExceeded",
     "Retry",
     "RunCancelled",

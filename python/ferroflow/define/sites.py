@@ -87,6 +87,14 @@ def caller() -> Mark | None:
     return frame.f_code, frame.f_lasti
 
 
+def depth() -> int:
+    """Return how many frames from the caller up the user's own is, counted as `warnings` does."""
+    found, frame = 0, sys._getframe(1)
+    while frame.f_code.co_filename.startswith(OURS) and frame.f_back is not None:
+        found, frame = found + 1, frame.f_back
+    return found + 1
+
+
 class Region(NamedTuple):
     """Lines from 1, columns in bytes from 0."""
 

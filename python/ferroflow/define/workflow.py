@@ -5,21 +5,26 @@ from __future__ import annotations
 import inspect
 import types
 import typing
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, update_wrapper
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, get_args, overload
 
 import msgspec
 
 from ferroflow import _core
+from ferroflow.define import sites
 from ferroflow.define.assets import Asset, asset
 from ferroflow.define.paths import plain, quoted
 from ferroflow.define.refs import Ref
 from ferroflow.define.sites import unmarked
 from ferroflow.define.trace import Block, Term, binding, constant, emit, finished, opened, tracing, world
 from ferroflow.define.units import Duration, written
-from ferroflow.errors import DefinitionError, FerroflowError, InvalidInput, Problem
+from ferroflow.errors import BorrowError, DefinitionError, FerroflowError, InvalidInput, Problem
+
+if TYPE_CHECKING:
+    from ferroflow.define.findings import Report
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -198,6 +203,45 @@ class Workflow(Generic[P, R]):
     def program(self) -> _core.Program:
         """The compiled definition; raises `DefinitionError` with all problems."""
         return compiled(self._marked)
+
+    def check(self) -> Report:
+        """Return what is found about its accesses: races, uses after a move, and what may be meant otherwise.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> @ff.task(writes="lake/orders")
+        ... def clean() -> None:
+        ...     ...
+        >>> @ff.workflow
+        ... def twice():
+        ...     clean()
+        ...     clean()
+        >>> report = twice.check()
+        >>> bool(report), report.errors[0].code, report.errors[0].asset
+        (False, 'FF0499', 'lake/orders')
+        """
+        from ferroflow.define.findings import report
+
+        return report(self.name, self._marked, self.program.check(), self._source)
+
+    @cached_property
+    def runnable(self) -> _core.Program:
+        """The program that runs: free of races, or as `on_conflict` says; raises `BorrowError`."""
+        found = self.check()
+        if found:
+            return self.program
+        if self.on_conflict == "warn":
+            warnings.warn(str(found), stacklevel=sites.depth())
+            return self.program
+        if self.on_conflict == "serialise":
+            from ferroflow.define.findings import report
+
+            program = self.program.serialise()
+            found = report(self.name, self._marked, program.check(), self._source)
+            if found:
+                return program
+        raise BorrowError(found)
 
     @property
     def hash(self) -> str:
