@@ -79,7 +79,7 @@ class Declared:
         sources: list[int] = []
         for at, item in enumerate(self.items):
             if item.value is not None:
-                made: list[Any] = [{"$": path} for path in _results(bound.arguments[item.value])]
+                made: list[Any] = [{"$": path} for path in _values(bound.arguments[item.value])]
             else:
                 made = [self._name(item, bound, here if renamed else None)]
             sources += [at] * len(made)
@@ -264,14 +264,13 @@ def _text(value: object) -> str:
     return escaped(str(found))
 
 
-def _results(value: object) -> Iterator[str]:
-    """Go through the results of steps in an argument: of them alone it can be told who uses them."""
+def _values(value: object) -> Iterator[str]:
+    """Go through the values that an argument stands for; what is computed from them belongs to nobody."""
     if isinstance(value, Ref):
-        if value._step is not None:
-            yield value._path
+        yield value._path
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from _results(item)
+            yield from _values(item)
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _results(item)
+            yield from _values(item)
