@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
@@ -17,19 +17,27 @@ class Place:
     Attributes
     ----------
     step
-        Its path in the definition: `load`, `days/clean`, `choice/else/mend`.
+        Its path in the definition: `load`, `days/clean`, `choice/else/mend`; empty for the end of it all.
     task
         The task's name; empty for what is no task.
     mode
         "reads", "writes", "takes" or "reduces"; empty where it is about no access that is declared.
     access
-        The access as the definition has it, or what stands for it there.
+        The access as the definition has it; the asset, where none is declared.
     label
         What it does there, in a few words.
     declared, called
         Where the access is declared and the step is made, if that is source that can be read.
     source
         The file of a definition in JSON or YAML.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> step = {"task": "t", "writes": "lake/orders"}
+    >>> report = ff.load({"name": "w", "term": {"parallel": [step, step]}}).check()
+    >>> [(it.step, it.mode, it.access) for it in report[0].places]
+    [('t', 'writes', 'lake/orders'), ('t_2', 'writes', 'lake/orders')]
     """
 
     step: str
@@ -70,6 +78,15 @@ class Finding:
         How they meet.
     help
         Ways out.
+
+    Examples
+    --------
+    >>> import ferroflow as ff
+    >>> step = {"task": "t", "writes": "lake/orders"}
+    >>> report = ff.load({"name": "w", "term": {"parallel": [step, step]}}).check()
+    >>> found = report[0]
+    >>> found.code, found.level, found.asset, found.meeting
+    ('FF0499', 'error', 'lake/orders', 'nothing orders `t` and `t_2`: both may start at once')
     """
 
     code: str
@@ -200,6 +217,7 @@ def report(
     definition: Mapping[str, Any],
     found: Sequence[Mapping[str, Any]],
     source: str | None = None,
+    fn: Callable[..., Any] | None = None,
 ) -> Report:
     """Return what the core has found about a definition, with the places where it is written."""
     if not found:
@@ -213,7 +231,7 @@ def report(
                 level=it["level"],
                 message=it["message"],
                 asset=it["asset"],
-                places=tuple(_place(steps.get(place["step"], {}), place, source) for place in it["places"]),
+                places=tuple(_place(steps, place, it["asset"], source, fn) for place in it["places"]),
                 meeting=it["meeting"],
                 help=tuple(it["help"]),
             )
@@ -222,29 +240,36 @@ def report(
     )
 
 
-def _place(step: Mapping[str, Any], found: Mapping[str, Any], source: str | None) -> Place:
-    use = found["use"]
-    written = _accesses(step)
-    access = written[use][1] if 0 <= use < len(written) else found["task"] or found["step"]
+def _place(
+    steps: Mapping[str, Mapping[str, Any]],
+    found: Mapping[str, Any],
+    asset: str,
+    source: str | None,
+    fn: Callable[..., Any] | None,
+) -> Place:
+    step = steps.get(found["step"], {})
+    use, written = found["use"], _accesses(step)
     site = step.site if isinstance(step, Step) else None
+    # Without a step it is the end of the workflow that is meant.
+    end = sites.returned(fn) if not found["step"] and fn is not None else None
     return Place(
         step=found["step"],
         task=found["task"],
         mode=found["mode"],
-        access=access,
+        access=written[use] if 0 <= use < len(written) else asset,
         label=found["label"],
         declared=None if site is None else sites.declared(site, use),
-        called=None if site is None else sites.called(site),
+        called=end if site is None else sites.called(site),
         source=source,
     )
 
 
-def _accesses(step: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return mode and text of the accesses of a step, in the order that the core numbers them."""
-    written: list[tuple[str, str]] = []
+def _accesses(step: Mapping[str, Any]) -> list[str]:
+    """Return the accesses of a step as they are written, in the order that the core numbers them."""
+    written: list[str] = []
     for mode in ("reads", "writes", "takes", "reduces"):
         given = step.get(mode, ())
         alone = isinstance(given, (str, Mapping)) and mode != "reduces"
         accesses = [given] if alone else given
-        written += [(mode, it["$"] if isinstance(it, Mapping) else it) for it in accesses]
+        written += [it["$"] if isinstance(it, Mapping) else it for it in accesses]
     return written

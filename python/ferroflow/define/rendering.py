@@ -205,7 +205,9 @@ class _Row:
 
         if start > room * 2 // 3:
             self.first = bisect_left(self.cells, min(start - room // 3, self.cells[-1] - room + 1))
-        self.last = bisect_right(self.cells, self.cells[self.first] + room - 1 - (self.first > 0)) - 1
+        room -= self.first > 0
+        if self.cells[-1] - self.cells[self.first] > room:
+            self.last = bisect_right(self.cells, self.cells[self.first] + room - 1) - 1
         self.shift = self.cells[self.first] - (self.first > 0)
         return self
 
@@ -260,11 +262,12 @@ def _painted(canvas: dict[int, tuple[str, str]], up_to: int | None = None) -> Li
 
 def _bare(place: Place, gutter: int, arrow: str, under: str, level: str) -> Iterator[Line]:
     """Go through the lines that show a place of which there is no source."""
-    field = f"{place.mode}: " if place.mode else "task: " if place.task else "step: "
+    field = f"{place.mode}: " if place.mode else ""
     shown = "".join(map(_piece, f'"{place.access}"'))
     style = level if under == "^" else "other"
+    where = f"step `{place.step}`" if place.step else "the result of the workflow"
     source = f"{_shortened(place.source)}: " if place.source else ""
-    yield [("gutter", f"{'':{gutter}}{arrow} "), ("", f"{source}step `{place.step}`")]
+    yield [("gutter", f"{'':{gutter}}{arrow} "), ("", f"{source}{where}")]
     yield [("gutter", f"{'':{gutter}} |")]
     yield [("gutter", f"{'':{gutter}} | "), ("quiet", field), ("", shown)]
     space, marks = " " * len(field), under * columns(shown)

@@ -7,7 +7,7 @@ looked up, once there is something to tell about them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -155,6 +155,33 @@ def declared(site: Site, use: int) -> Span | None:
     return span(file, _argument(file, whole, item.mode, item.number) or whole)
 
 
+def returned(fn: Callable[..., Any]) -> Span | None:
+    """Return what a function returns at its end; of one that returns nothing, where it begins."""
+    import ast
+    import inspect
+
+    try:
+        lines, first = inspect.getsourcelines(fn)
+        # A line before it makes one program of an indented function.
+        indented = lines[0][:1].isspace()
+        tree: ast.Module | ast.If = ast.parse("".join(["if 1:\n"] * indented + lines))
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return None
+    inner = tree.body[0]
+    made = inner.body[0] if isinstance(inner, ast.If) else inner
+    if not isinstance(made, ast.FunctionDef | ast.AsyncFunctionDef):
+        return None
+    last = made.body[-1]
+    node: ast.expr | ast.stmt = last.value or last if isinstance(last, ast.Return) else made
+    shift = first - 1 - indented
+    end = node.end_lineno if node is not made else node.lineno
+    file = inspect.unwrap(fn).__code__.co_filename
+    return span(
+        file,
+        Region(node.lineno + shift, (end or node.lineno) + shift, node.col_offset, node.end_col_offset or 0),
+    )
+
+
 @lru_cache(maxsize=256)
 def _argument(file: str, whole: Region, keyword: str, number: int) -> Region | None:
     """Return where, in a call, one of the things stands that an argument is a list of."""
@@ -239,7 +266,7 @@ def _inner(term: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         for at, branch in enumerate(term["of"]):
             yield f"{at}/", branch
     elif "try" in term:
-        yield "try/", term["try"]
+        yield "", term["try"]
         if "catch" in term:
             yield "catch/", term["catch"]
     elif "loop" in term:

@@ -223,7 +223,7 @@ class Workflow(Generic[P, R]):
         """
         from ferroflow.define.findings import report
 
-        return report(self.name, self._marked, self.program.check(), self._source)
+        return report(self.name, self._marked, self.program.check(), self._source, self.fn)
 
     @cached_property
     def runnable(self) -> _core.Program:
@@ -238,7 +238,7 @@ class Workflow(Generic[P, R]):
             from ferroflow.define.findings import report
 
             program = self.program.serialise()
-            found = report(self.name, self._marked, program.check(), self._source)
+            found = report(self.name, self._marked, program.check(), self._source, self.fn)
             if found:
                 return program
         raise BorrowError(found)
