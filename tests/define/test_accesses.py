@@ -225,7 +225,7 @@ def test_two_operations_on_what_comes_to_one_name_are_refused() -> None:
 
 def test_what_is_inside_an_asset_is_selected_from_it() -> None:
     lake = ff.asset("lake/", "directory", path="/data")
-    assert [it.name for it in (lake, lake / "a/b", lake["a"], lake[0:5], lake[:5], lake["{a}":"{b}"])] == [  # type: ignore[misc]
+    assert [it.name for it in (lake, lake / "a/b", lake["a"], lake[0:5], lake[:5], lake["{a}":"{b}"])] == [
         "lake", "lake/a/b", "lake/a", "lake[0:5]", "lake[0:5]", "lake[{a}:{b}]",
     ]  # fmt: skip
     assert [it.name for it in lake.partition(2)] == ["lake[0/2]", "lake[1/2]"]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ferroflow.define.assets import Asset, Value, escaped, holes, refuse
+from ferroflow.define.assets import MAX_BYTES, Asset, Value, escaped, holes, refuse
 from ferroflow.define.paths import plain
 from ferroflow.define.refs import Expr, Ref
 from ferroflow.define.sites import Mark
@@ -22,6 +22,7 @@ Accesses = Access | Sequence[Access]
 Reductions = Mapping[str | Asset, str]
 
 _HOLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)((?:\.[A-Za-z_][A-Za-z0-9_]*|\[\d+\])*)")
+_PLAIN = re.compile("[A-Za-z0-9_-]+")
 _SELECTION = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[(\d+)\]")
 
 
@@ -47,9 +48,8 @@ class Item(NamedTuple):
     """Where it is declared."""
     number: int
     """Which one of those of its mode."""
-
-    def __str__(self) -> str:
-        return f'"{self.name}"' if self.value is None else f"ff.value({self.name!r})"
+    is_plain: bool = False
+    """Whether words make a name of it: it selects nothing."""
 
 
 class Declared:
@@ -98,17 +98,21 @@ class Declared:
             first = here.renamed(first)
         if not more:
             return first
-        parts = [first]
+        parts, sure = [first], item.is_plain
         for piece in more:
             if isinstance(piece, str):
                 parts.append(piece)
                 continue
             try:
-                parts.append(_text(_selected(bound.arguments[piece.parameter], piece)))
+                text = _text(_selected(bound.arguments[piece.parameter], piece))
             except DefinitionError as error:
                 place = f'task {self.task!r} {item.mode} "{item.name}", but {{{piece.text}}}'
                 raise DefinitionError(f"{place} {error}") from None
+            sure = sure and _PLAIN.fullmatch(text) is not None
+            parts.append(text)
         name = "".join(parts)
+        if sure and len(name) <= MAX_BYTES // 4:
+            return name
         try:
             refuse(name)
         except DefinitionError as error:
@@ -191,7 +195,7 @@ def _item(
         if str(error).startswith(f"task {task!r}"):
             raise
         raise DefinitionError(f"task {task!r} {mode} {error}") from None
-    return Item(mode, name, pieces, asset, None, operation, origin, number)
+    return Item(mode, name, pieces, asset, None, operation, origin, number, "[" not in name)
 
 
 def _pieces(task: str, mode: str, name: str, parameters: list[str]) -> Iterator[str | Hole]:
@@ -254,7 +258,7 @@ def _text(value: object) -> str:
         return f"{{{value.text}}}"
     if isinstance(value, Asset):
         return value.name
-    found = constant(value)
+    found = value if type(value) is str or type(value) is int else constant(value)
     if isinstance(found, bool) or not isinstance(found, (str, int)):
         raise DefinitionError(
             f"is {value!r}, a {type(value).__name__}: only a text or a whole number makes a name"

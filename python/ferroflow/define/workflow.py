@@ -110,6 +110,7 @@ class Workflow(Generic[P, R]):
         self._source = source
         self._definition: Json | None = None
         self._plain: tuple[Json, Json] | None = None
+        self._runnable: _core.Program | None = None
         self._leans = False
         self._calls: set[object] = set()
 
@@ -225,12 +226,17 @@ class Workflow(Generic[P, R]):
 
         return report(self.name, self._marked, self.program.check(), self._source, self.fn)
 
-    @cached_property
+    @property
     def runnable(self) -> _core.Program:
         """The program that runs: free of races, or as `on_conflict` says; raises `BorrowError`."""
-        found = self.check()
-        if found:
+        if self._runnable is None:
+            self._runnable = self._mended()
+        return self._runnable
+
+    def _mended(self) -> _core.Program:
+        if not any(it["level"] == "error" for it in self.program.check()):
             return self.program
+        found = self.check()
         if self.on_conflict == "warn":
             warnings.warn(str(found), stacklevel=sites.depth())
             return self.program
