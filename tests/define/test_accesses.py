@@ -398,6 +398,11 @@ def test_an_asset_that_is_given_to_a_task_is_its_path_or_its_name() -> None:
     first, second = flow.definition["term"]["partial"]
     assert (first["args"], first["reads"]) == (["/data/x"], ["lake/x"])
     assert (second["args"], second["reads"]) == (["a[b"], ["a[[b"])
+    # It is used as if it had been declared.
+    assert [*flow.definition["assets"]] == ["lake"]
+    assert [*flow.definition["locals"]] == ["a[[b"]
+    term = ff.Workflow.from_term("t", made.term(lake / "x"))
+    assert [*term.definition["assets"]] == ["lake"]
     with pytest.raises(ff.DefinitionError, match="can be declared, and not be given"):
         traced(made, lake / "{day}")
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 import ferroflow as ff
-from ferroflow import _core
 
 
 @ff.task(name="conflicts.clean", writes="lake/orders")
@@ -74,28 +73,38 @@ def test_the_setting_is_no_part_of_the_definition() -> None:
         ff.load(definition, on_conflict="fix")  # type: ignore[arg-type]
 
 
-class Serialised:
-    """Stands for the core's program: one that races, and what is made of it."""
+@pytest.mark.req("P1.8")
+def test_a_serialised_workflow_runs_if_that_mends_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "ferroflow.accesses")
+    seen: list[str] = []
 
-    def __init__(self, program: _core.Program, made: list[Any]) -> None:
-        self.check, self.serialise = program.check, lambda: made.pop()
+    @ff.task(name="conflicts.seen", writes="seen")
+    def see(what: str) -> str:
+        seen.append(what)
+        return what
+
+    @ff.workflow(on_conflict="serialise")
+    def flow() -> Any:
+        return [see("a"), ff.each(["b", "c"], see), see.options(id="last")("d")]
+
+    assert not flow.check()
+    with ff.Engine() as engine:
+        assert engine.run(flow) == ["a", ["b", "c"], "d"]
+        engine.register(flow)
+        assert engine.run("flow") == ["a", ["b", "c"], "d"]
+    assert sorted(seen) == ["a", "a", "b", "b", "c", "c", "d", "d"]
+    said = [record.getMessage() for record in caplog.records]
+    assert "workflow 'flow': one iteration of each at a time, because they use an asset" in said
+    assert len(said) == 3
 
 
-def test_a_serialised_workflow_runs_if_that_mends_it() -> None:
-    flow = ff.workflow(name="mended", on_conflict="serialise")(racing)
-    races = flow.program
+def test_what_no_order_mends_is_refused_all_the_same() -> None:
+    @ff.workflow(on_conflict="serialise")
+    def flow() -> Any:
+        return ff.race(clean, lambda: report("orders"))
 
-    @ff.workflow(name="mended")
-    def ordered() -> Any:
-        cleaned = clean()
-        return [cleaned, report.options(after=[cleaned])("orders")]
-
-    flow.__dict__["program"] = Serialised(races, [ordered.program])
-    assert flow.runnable is ordered.program
-    again = ff.workflow(name="mended", on_conflict="serialise")(racing)
-    again.__dict__["program"] = Serialised(races, [races])
-    with pytest.raises(ff.BorrowError):
-        _ = again.runnable
+    with ff.Engine() as engine, pytest.raises(ff.BorrowError, match="branches of `first`"):
+        engine.run(flow)
 
 
 def test_a_report_shows_what_a_workflow_yields(tmp_path: Any) -> None:

@@ -65,23 +65,22 @@ class Declared:
 
     def filled(
         self, bound: inspect.BoundArguments, here: Block | None
-    ) -> tuple[dict[str, Any], Sequence[int]]:
-        """Return the fields of a step that is called so, and where each access in them comes from."""
-        for root in self.roots:
-            if here is not None and root._block is None:
-                here.root.declare(root.name, root.to_dict())
-        renamed = here is not None and here.root.renames
+    ) -> tuple[dict[str, Any], Sequence[int], tuple[Asset, ...]]:
+        """Return the fields of a step that is called so, where their accesses are from, and its assets."""
+        renamed = here is not None and bool(here.root.renames)
         if self.is_open:
             bound.apply_defaults()
         elif self._fixed is not None and not renamed:
-            return self._fixed
-        fields: dict[str, Any] = {mode: {} if mode == "reduces" else [] for mode in self.modes}
-        sources: list[int] = []
+            fields, sources = self._fixed
+            return fields, sources, self.roots
+        fields = {mode: {} if mode == "reduces" else [] for mode in self.modes}
+        sources = []
+        given: dict[Asset, None] = {}
         for at, item in enumerate(self.items):
             if item.value is not None:
                 made: list[Any] = [{"$": path} for path in _values(bound.arguments[item.value])]
             else:
-                made = [self._name(item, bound, here if renamed else None)]
+                made = [self._name(item, bound, here if renamed else None, given)]
             sources += [at] * len(made)
             if item.operation is None:
                 fields[item.mode] += made
@@ -89,9 +88,11 @@ class Declared:
                 raise DefinitionError(f'task {self.task!r} reduces "{made[0]}" by two operations at once')
         if not self.is_open and not renamed:
             self._fixed = fields, sources
-        return fields, sources
+        return fields, sources, (*self.roots, *given)
 
-    def _name(self, item: Item, bound: inspect.BoundArguments, here: Block | None) -> str:
+    def _name(
+        self, item: Item, bound: inspect.BoundArguments, here: Block | None, given: dict[Asset, None]
+    ) -> str:
         first, *more = item.pieces
         assert isinstance(first, str)
         if here is not None and item.asset is None:
@@ -104,10 +105,13 @@ class Declared:
                 parts.append(piece)
                 continue
             try:
-                text = _text(_selected(bound.arguments[piece.parameter], piece))
+                value = _selected(bound.arguments[piece.parameter], piece)
+                text = _text(value)
             except DefinitionError as error:
                 place = f'task {self.task!r} {item.mode} "{item.name}", but {{{piece.text}}}'
                 raise DefinitionError(f"{place} {error}") from None
+            if type(value) is Asset:
+                given[value.root] = None
             sure = sure and _PLAIN.fullmatch(text) is not None
             parts.append(text)
         name = "".join(parts)

@@ -147,7 +147,9 @@ def _marks(finding: Finding) -> tuple[list[_Mark], list[tuple[int, Place]]]:
         if main is None:
             bare.append((at, place))
             continue
-        add(main, at == 0, place.label)
+        # A declaration tells whose it is; what else is underlined may make several steps.
+        inner = place.declared is None and place.step
+        add(main, at == 0, f"{place.label}, in step `{place.step}`" if inner else place.label)
         called = place.called
         if called is not None and (called.file, called.line) != (main.file, main.line):
             add(called, False, f"step `{place.step}`")

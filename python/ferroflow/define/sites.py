@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from ferroflow.define.accesses import Declared
+    from ferroflow.define.assets import Asset
 
 OURS = str(Path(__file__).parents[1]) + "/"
 
@@ -42,6 +43,8 @@ class Site(NamedTuple):
     declared: Declared | None = None
     items: Sequence[int] = ()
     """For each access of the step: which one of those declared it comes from."""
+    assets: Sequence[Asset] = ()
+    """The assets that were made with `ff.asset` and that it uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,7 @@ def declared(site: Site, use: int) -> Span | None:
     if item.origin is None or (whole := region(item.origin)) is None:
         return None
     file = item.origin[0].co_filename
-    return span(file, _argument(file, whole, item.mode, item.number) or whole)
+    return span(file, _argument(_text(file, whole), whole, item.mode, item.number) or whole)
 
 
 def returned(fn: Callable[..., Any]) -> Span | None:
@@ -182,20 +185,25 @@ def returned(fn: Callable[..., Any]) -> Span | None:
     )
 
 
-@lru_cache(maxsize=256)
-def _argument(file: str, whole: Region, keyword: str, number: int) -> Region | None:
-    """Return where, in a call, one of the things stands that an argument is a list of."""
-    import ast
+def _text(file: str, found: Region) -> bytes:
+    """Return the text of a region; some of it, if the file is no longer so long."""
     import linecache
 
-    lines = [line.encode() for line in linecache.getlines(file)[whole.line - 1 : whole.end_line]]
-    if len(lines) != whole.end_line - whole.line + 1:
-        return None
-    lines[-1] = lines[-1][: whole.end]
-    lines[0] = lines[0][whole.column :]
+    lines = [line.encode() for line in linecache.getlines(file)[found.line - 1 : found.end_line]]
+    if lines:
+        lines[-1] = lines[-1][: found.end]
+        lines[0] = lines[0][found.column :]
+    return b"".join(lines)
+
+
+@lru_cache(maxsize=256)
+def _argument(source: bytes, whole: Region, keyword: str, number: int) -> Region | None:
+    """Return where, in a call, one of the things stands that an argument is a list of."""
+    import ast
+
     try:
         # In brackets, its lines may begin where they like.
-        call = ast.parse(b"(" + b"".join(lines) + b"\n)", mode="eval").body
+        call = ast.parse(b"(" + source + b"\n)", mode="eval").body
     except (SyntaxError, ValueError):
         # The file is no longer the one that was imported.
         return None

@@ -257,9 +257,12 @@ class Task(Generic[P, R]):
         if self._declared is None:
             step.site = Site(caller())
         else:
-            accesses, items = self._declared.filled(bound, tracing())
+            here = tracing()
+            accesses, items, assets = self._declared.filled(bound, here)
             step.update(accesses)
-            step.site = Site(caller(), self._declared, items)
+            step.site = Site(caller(), self._declared, items, assets)
+            if here is not None:
+                here.uses(assets)
         if after := options.get("after"):
             step["after"] = [_step_of(ref) for ref in after]
         if fields := _written(options):

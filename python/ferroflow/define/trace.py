@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,12 @@ class Block:
                 f"the asset {name!r} is declared twice, as {known} and as {fields}: "
                 "declare it once, and use that"
             )
+
+    def uses(self, assets: Sequence[Asset]) -> None:
+        """Note that a step uses assets, some of which may be of the world."""
+        for it in assets:
+            if it._block is None:
+                self.declare(it.name, it.to_dict())
 
     def local(self, made: Asset) -> Asset:
         """Make an asset local to this block; its name is one that no other block's asset has."""
@@ -396,10 +402,8 @@ def world(term: Any) -> dict[str, Json]:
     gathered = Block(None)
 
     def look(value: Any) -> None:
-        if type(value) is Step and (declared := value.site.declared) is not None:
-            for root in declared.roots:
-                if root._block is None:
-                    gathered.declare(root.name, root.to_dict())
+        if type(value) is Step:
+            gathered.uses(value.site.assets)
         if isinstance(value, dict):
             value = value.values()
         elif not isinstance(value, list):

@@ -243,9 +243,12 @@ class Workflow(Generic[P, R]):
         if self.on_conflict == "serialise":
             from ferroflow.define.findings import report
 
-            program = self.program.serialise()
+            definition, orders, limited = self.program.serialise()
+            program = _core.Program(definition)
+            # There are conflicts that no order mends.
             found = report(self.name, self._marked, program.check(), self._source, self.fn)
             if found:
+                _tell(self.name, orders, limited)
                 return program
         raise BorrowError(found)
 
@@ -380,6 +383,17 @@ class Workflow(Generic[P, R]):
         return svg(self.program.blocks(), title=f"{self.name} {self.version}")
 
 
+def _tell(name: str, orders: Sequence[tuple[str, str]], limited: Sequence[str]) -> None:
+    """Log the order that a workflow got so that it does not race."""
+    import logging
+
+    log = logging.getLogger("ferroflow.accesses")
+    for first, second in orders:
+        log.info("workflow %r: %s waits for %s, because both use an asset", name, second, first)
+    for each in limited:
+        log.info("workflow %r: one iteration of %s at a time, because they use an asset", name, each)
+
+
 def _settings(definition: Json, on_error: str, timeout: Duration | None) -> None:
     if on_error != "fail_fast":
         definition["on_error"] = on_error
@@ -498,7 +512,8 @@ def workflow(
         200); a run that would go deeper fails with the code RECURSION_BOUND. None: no recursion.
     on_conflict
         What happens to a workflow whose steps race for an asset, or use one that was taken. "error": it
-        does not start, and `BorrowError` shows why. "serialise": the order that is missing is added.
+        does not start, and `BorrowError` shows why. "serialise": the order that is missing is added, and
+        told to the logger `ferroflow.accesses`.
         "warn": it starts with a warning. See also `Workflow.check`.
     assets
         Assets of the world, `ff.asset(...)` or names, besides those that it uses. Where there are any,
