@@ -20,7 +20,7 @@ def example(code: str, text: str, monkeypatch: pytest.MonkeyPatch) -> Report:
     """Check the last workflow of the program on a page."""
     found = re.search(r"^```python\n(.*?)^```$", text, re.M | re.S)
     assert found is not None
-    monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
+    monkeypatch.setattr(registry, "_tasks", {})
     monkeypatch.setitem(linecache.cache, FILE, (len(found[1]), None, found[1].splitlines(True), FILE))
     space: dict[str, Any] = {"__name__": f"explained.{code}"}
     exec(compile(found[1], FILE, "exec"), space)

@@ -127,7 +127,7 @@ def value(parameter: str) -> Value:
     --------
     >>> import ferroflow as ff
     >>> @ff.task
-    ... def load() -> list:
+    ... def unsorted() -> list:
     ...     return [2, 1]
     >>> @ff.task(takes=ff.value("rows"))
     ... def sort_in_place(rows: list) -> list:
@@ -135,9 +135,9 @@ def value(parameter: str) -> Value:
     ...     return rows
     >>> @ff.workflow
     ... def flow():
-    ...     return sort_in_place(load())
+    ...     return sort_in_place(unsorted())
     >>> flow.definition["term"]["partial"][1]["takes"]
-    [{'$': 'steps.load'}]
+    [{'$': 'steps.unsorted'}]
     """
     if type(parameter) is not str or not parameter.isidentifier():
         raise TypeError(f"ff.value({parameter!r}): give the name of a parameter of the task")
