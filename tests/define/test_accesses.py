@@ -274,6 +274,7 @@ def test_assets_of_the_world_go_into_the_definition() -> None:
         "disk": {"kind": "directory"},
         "more": {},
     }
+    assert flow.definition["closed"] is True
     assert flow.program.tasks == ["t"]
 
 
@@ -290,6 +291,7 @@ def test_a_workflow_that_is_called_brings_its_assets_along() -> None:
         return inner()
 
     assert outer.definition["assets"] == {"lake": {"output": True}}
+    assert "closed" not in outer.definition
     assert outer.definition["term"]["do"]["locals"] == {"scratch": {"kind": "file"}}
     assert outer.program.tasks == ["t"]
 
@@ -299,6 +301,7 @@ def test_terms_bring_their_assets_along() -> None:
     term = task(reads=lake[0:5]).term() >> task().term()
     made = ff.Workflow.from_term("w", ff.each([1], term), assets=["more"])
     assert made.definition["assets"] == {"lake": {"kind": "table"}, "more": {}}
+    assert made.definition["closed"] is True
 
     @ff.workflow
     def flow() -> Any:

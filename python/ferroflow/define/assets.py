@@ -155,9 +155,10 @@ def asset(
 ) -> Asset:
     """Declare an asset, which steps borrow by its name.
 
-    Made at the top of a module, it is of the world: a workflow that uses one such asset can name only
-    what is in declared ones, so that a misspelt name is found. Made in the function of a workflow, or of a
-    branch, a loop or an each, it is born and dies with that block; each iteration has its own.
+    Made at the top of a module, it is of the world, and the workflows that use it know what it is; one with
+    `@ff.workflow(assets=[...])` names nothing else, so that a misspelt name is found. Made in the function
+    of a workflow, or of a branch, a loop or an each, it is born and dies with that block; each iteration has
+    its own.
 
     Parameters
     ----------

@@ -154,7 +154,7 @@ class Workflow(Generic[P, R]):
         on_error: Literal["fail_fast", "continue"] = "fail_fast",
         timeout: Duration | None = None,
         on_conflict: OnConflict = "error",
-        assets: Iterable[Asset | str] = (),
+        assets: Iterable[Asset | str] | None = None,
     ) -> Workflow[..., Any]:
         """Make a workflow of a term that was built with operators.
 
@@ -172,8 +172,7 @@ class Workflow(Generic[P, R]):
         if result is not None:
             kept["result"] = binding(result)
         _settings(kept, on_error, timeout)
-        if used := _world(world(term._object), assets):
-            kept["assets"] = used
+        kept |= _world(world(term._object), assets)
         return cls.from_definition(kept, on_conflict=on_conflict)
 
     def __repr__(self) -> str:
@@ -401,19 +400,20 @@ def _settings(definition: Json, on_error: str, timeout: Duration | None) -> None
         definition["timeout"] = written(timeout)
 
 
-def _world(used: Json, more: Iterable[Asset | str]) -> Json:
-    """Return the assets that a workflow declares: those it uses, and those it is given besides."""
+def _world(used: Json, more: Iterable[Asset | str] | None) -> Json:
+    """Return the assets that a workflow declares: those it uses, and those besides that close it."""
     root = Block(None)
     for name, fields in used.items():
         root.declare(name, fields)
-    for one in more:
+    for one in more or ():
         given = asset(one) if isinstance(one, str) else one
         if type(given) is not Asset or given._root is not None or given._block is not None:
             raise DefinitionError(
                 f"assets: {one!r} is no name, and no ff.asset(...) that was made at the top of a module"
             )
         root.declare(given.name, given.to_dict())
-    return root.world
+    declared: Json = {"assets": root.world} if root.world else {}
+    return declared if more is None else declared | {"closed": True}
 
 
 def _kind(hint: Any) -> str:
@@ -432,7 +432,7 @@ def _trace(
     fn: Callable[..., Any],
     on_error: str,
     timeout: Duration | None,
-    assets: Iterable[Asset | str],
+    assets: Iterable[Asset | str] | None,
 ) -> Json:
     try:
         hints = typing.get_type_hints(fn)
@@ -460,9 +460,8 @@ def _trace(
         }
         returned = fn(**refs)
         body = finished(root, returned)
-    if used := _world(root.world, assets):
-        definition["assets"] = used
-    definition.update(body)
+    definition |= _world(root.world, assets)
+    definition |= body
     workflow._leans, workflow._calls = root.leans, root.calls
     return definition
 
@@ -478,7 +477,7 @@ def workflow(
     timeout: Duration | None = None,
     max_depth: int | None = None,
     on_conflict: OnConflict = "error",
-    assets: Iterable[Asset | str] = (),
+    assets: Iterable[Asset | str] | None = None,
 ) -> Callable[[Callable[P, R]], Workflow[P, R]]: ...
 def workflow(
     fn: Callable[P, R] | None = None,
@@ -490,7 +489,7 @@ def workflow(
     timeout: Duration | None = None,
     max_depth: int | None = None,
     on_conflict: OnConflict = "error",
-    assets: Iterable[Asset | str] = (),
+    assets: Iterable[Asset | str] | None = None,
 ) -> Workflow[P, R] | Callable[[Callable[P, R]], Workflow[P, R]]:
     """Make a function a workflow: it is traced once, with symbolic inputs.
 
@@ -516,8 +515,8 @@ def workflow(
         told to the logger `ferroflow.accesses`.
         "warn": it starts with a warning. See also `Workflow.check`.
     assets
-        Assets of the world, `ff.asset(...)` or names, besides those that it uses. Where there are any,
-        nothing outside of them can be named.
+        Assets of the world, `ff.asset(...)` or names. They and those `ff.asset(...)` that it uses are
+        then all there is: a name that lies in none of them is refused.
 
     Examples
     --------
@@ -540,7 +539,7 @@ def workflow(
     ...     engine.run(countdown, 3)
     'lift-off'
     """
-    assets = [*assets]
+    assets = None if assets is None else [*assets]
     if max_depth is not None and not 1 <= max_depth <= 200:
         raise DefinitionError(f"max_depth={max_depth}: give a whole number from 1 to 200")
 
