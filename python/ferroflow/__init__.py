@@ -107,20 +107,41 @@ from ferroflow.errors import (
 if typing.TYPE_CHECKING:
     from ferroflow.define.findings import Finding, Place, Report
     from ferroflow.define.graph import Graph
+    from ferroflow.define.laws import (
+        AlgebraLaw,
+        CounterExample,
+        LawCondition,
+        LawPoint,
+        LawProof,
+        algebra_laws,
+        verify_law,
+    )
 else:
+    _LAWS = {
+        "AlgebraLaw",
+        "CounterExample",
+        "LawCondition",
+        "LawPoint",
+        "LawProof",
+        "algebra_laws",
+        "verify_law",
+    }
 
     def __getattr__(name: str) -> object:
-        """Import graphs and reports once they are asked for: most programs never do."""
+        """Import graphs, laws and reports once they are asked for: most programs never do."""
         if name == "Graph":
             from ferroflow.define import graph as module
         elif name in ("Finding", "Place", "Report"):
             from ferroflow.define import findings as module
+        elif name in _LAWS:
+            from ferroflow.define import laws as module
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return globals().setdefault(name, getattr(module, name))
 
 
 __all__ = [
+    "AlgebraLaw",
     "Asset",
     "BorrowError",
     "BuiltinPolicy",
@@ -129,6 +150,7 @@ __all__ = [
     "CommandTask",
     "Context",
     "CorruptDatabase",
+    "CounterExample",
     "CyclicGraph",
     "DatabaseInUse",
     "DefinitionError",
@@ -150,6 +172,9 @@ __all__ = [
     "InvalidInput",
     "InvalidInstance",
     "Launch",
+    "LawCondition",
+    "LawPoint",
+    "LawProof",
     "Middleware",
     "MissingTail",
     "MissingValue",
@@ -196,6 +221,7 @@ __all__ = [
     "WorkflowNotFound",
     "WrongType",
     "__version__",
+    "algebra_laws",
     "asset",
     "choose",
     "command",
@@ -219,5 +245,6 @@ __all__ = [
     "timeout",
     "value",
     "var",
+    "verify_law",
     "workflow",
 ]
