@@ -4,6 +4,7 @@ import typing
 
 from ferroflow._core import __version__
 from ferroflow.define import (
+    Asset,
     Command,
     CommandTask,
     Environment,
@@ -14,6 +15,7 @@ from ferroflow.define import (
     Task,
     Term,
     Workflow,
+    asset,
     choose,
     command,
     each,
@@ -32,6 +34,7 @@ from ferroflow.define import (
     sleep,
     task,
     timeout,
+    value,
     var,
     workflow,
 )
@@ -67,6 +70,7 @@ from ferroflow.engine import (
     policy,
 )
 from ferroflow.errors import (
+    BorrowError,
     Cancelled,
     CorruptDatabase,
     CyclicGraph,
@@ -101,6 +105,7 @@ from ferroflow.errors import (
 )
 
 if typing.TYPE_CHECKING:
+    from ferroflow.define.findings import Finding, Place, Report
     from ferroflow.define.graph import Graph
     from ferroflow.define.laws import (
         AlgebraLaw,
@@ -123,9 +128,11 @@ else:
     }
 
     def __getattr__(name: str) -> object:
-        """Import graphs and laws once they are asked for: most programs never do."""
+        """Import graphs, laws and reports once they are asked for: most programs never do."""
         if name == "Graph":
             from ferroflow.define import graph as module
+        elif name in ("Finding", "Place", "Report"):
+            from ferroflow.define import findings as module
         elif name in _LAWS:
             from ferroflow.define import laws as module
         else:
@@ -135,6 +142,8 @@ else:
 
 __all__ = [
     "AlgebraLaw",
+    "Asset",
+    "BorrowError",
     "BuiltinPolicy",
     "Cancelled",
     "Command",
@@ -155,6 +164,7 @@ __all__ = [
     "Fail",
     "Failure",
     "FerroflowError",
+    "Finding",
     "ForeignDatabase",
     "Graph",
     "Handle",
@@ -170,6 +180,7 @@ __all__ = [
     "MissingValue",
     "Named",
     "NewerDatabase",
+    "Place",
     "PlanError",
     "Policy",
     "Problem",
@@ -179,6 +190,7 @@ __all__ = [
     "Reason",
     "Ref",
     "Registration",
+    "Report",
     "ResourceExceeded",
     "Retry",
     "RunCancelled",
@@ -210,6 +222,7 @@ __all__ = [
     "WrongType",
     "__version__",
     "algebra_laws",
+    "asset",
     "choose",
     "command",
     "current",
@@ -230,6 +243,7 @@ __all__ = [
     "sleep",
     "task",
     "timeout",
+    "value",
     "var",
     "verify_law",
     "workflow",
