@@ -481,14 +481,14 @@ impl Table {
         let mut found = None;
         me.accesses.iter().any(|access| {
             self.tree.meet(access.node, access.kind, &mut |_, here| {
-                let ahead = here.waits.range(..(me.key, 0)).rev().map(|&(_, other)| other);
-                let counts = |&other: &u32| {
-                    !self.related(me.holder, other) && !(mine && self.waits_for(other, me.holder))
+                let mut ahead = here.waits.range(..(me.key, 0)).rev().map(|&(_, other)| other);
+                let mut held = here.holds.iter().map(|&(other, _)| other);
+                let passes = |&other: &u32| {
+                    self.related(me.holder, other) || (mine && self.waits_for(other, me.holder))
                 };
-                let held = here.holds.iter().map(|&(other, _)| other);
-                found = ahead.filter(counts).next().or_else(|| {
-                    held.filter(|&other| other != slot && !self.related(me.holder, other)).next()
-                });
+                found = ahead.find(|other| !passes(other));
+                found =
+                    found.or_else(|| held.find(|&other| other != slot && !self.related(me.holder, other)));
                 found.is_some()
             })
         });
