@@ -9,6 +9,7 @@
 //! Locks are leases that a run holds across its steps. They hold up other runs alone, and where runs wait for
 //! each other's locks in a circle, one of those that wait gives up.
 
+mod claims;
 mod deadlock;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use ferroflow_define::access::name::Segment;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+pub use self::claims::{Claim, Claims};
 pub use self::deadlock::{Deadlock, Link};
 pub use self::tree::{Asset, Kind};
 use self::tree::{Key, NONE, Tree};

@@ -9,6 +9,7 @@ use ferroflow_engine::decide::FLAGS;
 use ferroflow_engine::event::WORKER_DIED;
 use ferroflow_engine::ids::Value;
 use ferroflow_engine::schedule::{Class, Schedule};
+use ferroflow_engine::state::Stop;
 use ferroflow_engine::{
     Command, Event, Failure, Micros, Refusal, Run, RunId, RunState, Step, Token, Used, What,
 };
@@ -386,7 +387,7 @@ impl<'s> Driver<'s> {
     /// Does what follows: answers, ends what was superseded, queues and starts steps.
     fn settle(&mut self) {
         loop {
-            for (_, token) in std::mem::take(&mut self.run.out.stops) {
+            for Stop { token, .. } in std::mem::take(&mut self.run.out.stops) {
                 let found =
                     self.flights.iter().position(|it| it.as_ref().is_some_and(|it| it.token == token));
                 if let Some(slot) = found {
