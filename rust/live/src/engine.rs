@@ -62,6 +62,7 @@ impl Engine {
             done: Condvar::new(),
             timer: Condvar::new(),
             rank: Condvar::new(),
+            locks: Condvar::new(),
         });
         let writer = Arc::clone(&shared);
         let timer = Arc::clone(&shared);

@@ -66,6 +66,7 @@ impl Engine {
         let lanes = lanes(&run.program.tasks);
         let index = core.admit(run, values, &lanes, Some(link)).map_err(EngineError::Problems)?;
         core.enlist(index);
+        core.restore_locks(index);
         core.admission.count(RunState::Created, state);
         match state {
             RunState::Created => core.begin(index, refused.is_some())?,
