@@ -5,6 +5,7 @@ from ferroflow.engine.context import Context, Named, current
 from ferroflow.engine.engine import Engine
 from ferroflow.engine.executors import Executor, Work
 from ferroflow.engine.handle import Handle, Reason
+from ferroflow.engine.leases import Lease
 from ferroflow.engine.listening import Event, Subscription
 from ferroflow.engine.middleware import Middleware, RunInfo
 from ferroflow.engine.options import Registration, RunOptions, Stats
@@ -20,6 +21,7 @@ __all__ = [
     "Executor",
     "Failure",
     "Handle",
+    "Lease",
     "Middleware",
     "Named",
     "Policy",

@@ -20,7 +20,7 @@ from ferroflow.define import Task, Workflow, registry
 from ferroflow.define.attempt import attempt
 from ferroflow.define.units import Duration, micros, size
 from ferroflow.define.workflow import reporting
-from ferroflow.engine import opened, records
+from ferroflow.engine import leases, opened, records
 from ferroflow.engine.blocking import asynchronous, may_block
 from ferroflow.engine.bodies import Bodies, unserialisable
 from ferroflow.engine.capacity import capacity as amounts
@@ -631,6 +631,18 @@ class Engine:
         packed = self._core.query(query, msgspec.msgpack.encode(parameters), micros(timeout) / 1e6)
         columns, rows = msgspec.msgpack.decode(packed)
         return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def leases(self) -> list[leases.Lease]:
+        """Return who holds assets, as they were granted, and then who waits for them, as they come first.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> with ff.Engine() as engine:
+        ...     engine.leases()
+        []
+        """
+        return leases.read(self._core.leases())
 
     def stats(self) -> Stats:
         """Return what the engine has done since it was opened, and does now.

@@ -518,9 +518,6 @@ impl Core {
         if self.lanes.is_held(index, step) {
             return "the process of the attempt before is still being ended".to_owned();
         }
-        if let Some(waits) = self.waits_for_leases(index, step) {
-            return waits;
-        }
         if self.is_unranked(index, step) {
             return "the policy has not ranked it yet".to_owned();
         }

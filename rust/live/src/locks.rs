@@ -7,10 +7,12 @@ use ferroflow_define::access::Mode;
 use ferroflow_define::access::name::{Written, parse};
 use ferroflow_engine::lease::{Asked, Holder, LeaseId};
 use ferroflow_engine::{Command, Micros, Refusal, Token};
+use parking_lot::MutexGuard;
 use rustc_hash::FxHashMap;
 
 use crate::core::{Core, now};
 use crate::engine::Engine;
+use crate::lanes::LOOP;
 use crate::leasing::Leasing;
 use crate::types::Ticket;
 
@@ -68,7 +70,7 @@ impl Engine {
         let segments = parse(name).map_err(Unlocked::BadName)?;
         let name: Arc<str> = Written(&segments).to_string().into();
         let until = timeout.map(|timeout| Instant::now() + timeout);
-        let wanted = Wanted { ticket: *ticket, name: name.clone(), writes, expires };
+        let wanted = Wanted { ticket: *ticket, name, writes, expires };
         let mut core = self.core();
         let Some(has) = core.locked(&wanted) else { return Err(Unlocked::Stopped) };
         if let Some(token) = has {
@@ -89,29 +91,50 @@ impl Engine {
             core.call_granted(lease, holder);
         }
         core.settle_leases();
+        // An asynchronous body does not count while it waits: others run in its place.
+        let lent = matches!(core.lanes.lease(ticket.token), Some((LOOP, _)));
+        if lent {
+            core.lanes.lend(LOOP);
+            core.news += 1;
+            self.shared.work[usize::from(LOOP)].notify_all();
+        }
+        let answer = self.wait_for_lock(&mut core, ticket, lease, until);
+        if lent {
+            core.lanes.take_back(LOOP);
+        }
+        self.tell(core);
+        answer
+    }
+
+    fn wait_for_lock(
+        &self,
+        core: &mut MutexGuard<'_, Core>,
+        ticket: &Ticket,
+        lease: LeaseId,
+        until: Option<Instant>,
+    ) -> Result<Token, Unlocked> {
         loop {
             let stopped = core.failed.is_some() || core.closing || core.lanes.is_stopped(ticket.token);
             let call = core.calls.get_mut(&lease);
             if let Some(answer) = call.map_or(Some(Err(Unlocked::Stopped)), |call| call.answer.take()) {
                 core.calls.remove(&lease);
-                self.tell(core);
                 return answer;
             }
             let over = until.is_some_and(|until| until <= Instant::now());
             if over || stopped {
                 let why = core.in_the_way(lease);
-                core.calls.remove(&lease);
+                let call = core.calls.remove(&lease);
                 core.leases.release(lease, now());
                 core.settle_leases();
-                self.tell(core);
-                return Err(if stopped { Unlocked::Stopped } else { Unlocked::TimedOut { name, why } });
+                let name = call.map(|call| call.wanted.name).filter(|_| !stopped);
+                return Err(name.map_or(Unlocked::Stopped, |name| Unlocked::TimedOut { name, why }));
             }
             // What came of the request may be news to others.
             let calls = core.calls();
             self.shared.call(&calls);
             match until {
-                None => self.shared.locks.wait(&mut core),
-                Some(until) => drop(self.shared.locks.wait_until(&mut core, until)),
+                None => self.shared.locks.wait(core),
+                Some(until) => drop(self.shared.locks.wait_until(core, until)),
             }
         }
     }

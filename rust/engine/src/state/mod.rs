@@ -329,7 +329,7 @@ impl Run {
     }
 
     /// Until when an attempt may go on of which nothing more is heard.
-    pub(crate) fn until(&self, step: Step, attempt: &Attempt) -> Option<Micros> {
+    pub fn until(&self, step: Step, attempt: &Attempt) -> Option<Micros> {
         let overdue = self.heartbeat(step).map(|period| attempt.seen.saturating_add(period));
         attempt.deadline.into_iter().chain(overdue).min()
     }
