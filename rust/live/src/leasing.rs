@@ -254,18 +254,17 @@ impl Core {
     pub(crate) fn in_the_way(&self, lease: LeaseId) -> String {
         let mut texts = Vec::new();
         for it in self.leases.obstacles(lease, 3) {
-            let since = (now() - it.since).max(0) as f64 / 1e6;
-            let part = if it.held == it.asset { String::new() } else { format!(" {:?} of it", it.held) };
-            let (verb, mode) = (if it.waits { "asked for" } else { "has" }, it.held_in.name());
-            let first = if it.waits { " and comes first" } else { "" };
+            let seconds = (now() - it.since).max(0) as f64 / 1e6;
+            let (who, verb) = (self.holder(it.holder), if it.waits { "comes first for" } else { "has" });
             texts.push(format!(
-                "{} {verb}{part} ({mode}) since {since:.1} s{first}; {:?} is wanted ({})",
-                self.holder(it.holder),
+                "it waits for {:?} ({}): {who} {verb} {:?} ({}), for {seconds:.1} s now",
                 it.asset,
-                it.mode.name()
+                it.mode.name(),
+                it.held,
+                it.held_in.name()
             ));
         }
-        texts.join(", and ")
+        texts.join("; ")
     }
 }
 
