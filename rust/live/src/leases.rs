@@ -107,7 +107,8 @@ impl Engine {
         for lease in found.iter_mut().filter(|it| it.lock && !it.waits) {
             let runs = core.runs.iter().flatten();
             let mut locks = runs.flat_map(|live| live.run.locks());
-            lease.deadline = locks.find(|(_, lock)| lock.token == lease.token).and_then(|(_, lock)| lock.until);
+            lease.deadline =
+                locks.find(|(_, lock)| lock.token == lease.token).and_then(|(_, lock)| lock.until);
         }
         found
     }
@@ -163,8 +164,11 @@ pub fn leases(reader: &mut dyn Reader) -> Result<Vec<Lease>, EngineError> {
             let assets = &run.program.accesses.assets;
             let uses = (0..).zip(uses).filter(|(_, it)| !assets.is_value(it.asset));
             // A name that can't be told fails its step.
-            let accesses = uses.map(|(nth, it)| Some((named(&run, &values, step, nth).ok()?, assets.mode_of(it.mode))));
-            let Some(accesses) = accesses.collect::<Option<Vec<_>>>().filter(|it| !it.is_empty()) else { continue };
+            let accesses =
+                uses.map(|(nth, it)| Some((named(&run, &values, step, nth).ok()?, assets.mode_of(it.mode))));
+            let Some(accesses) = accesses.collect::<Option<Vec<_>>>().filter(|it| !it.is_empty()) else {
+                continue;
+            };
             names.insert((number, step), who(step));
             let told = Told {
                 holder: Holder { run: number, step: Some(step), lock: false },
@@ -182,11 +186,8 @@ pub fn leases(reader: &mut dyn Reader) -> Result<Vec<Lease>, EngineError> {
     let newest = held.iter().map(|it| it.token).max().unwrap_or(0);
     let mut table = Table::new(newest + 1);
     for (told, has) in held.iter().map(|it| (it, true)).chain(asked.iter().map(|it| (it, false))) {
-        let numbers: Vec<_> = told
-            .accesses
-            .iter()
-            .map(|(name, mode)| (table.asset(name), table.kind(mode)))
-            .collect();
+        let numbers: Vec<_> =
+            told.accesses.iter().map(|(name, mode)| (table.asset(name), table.kind(mode))).collect();
         if has {
             table.restore(told.holder, &numbers, told.token, told.deadline, told.since);
         } else {

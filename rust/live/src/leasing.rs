@@ -4,7 +4,7 @@
 use ferroflow_define::access::name::Segment;
 use ferroflow_define::value::{self, Item};
 use ferroflow_engine::event::{BAD_ASSET, DEADLOCK};
-use ferroflow_engine::lease::{Asked, Claim, Claims, Deadlock, Holder, LeaseId};
+use ferroflow_engine::lease::{Asked, Claim, Claims, Deadlock, Holder, LeaseId, named_in};
 use ferroflow_engine::state::Stop;
 use ferroflow_engine::{Failure, Micros, Run, Step};
 use rustc_hash::FxHashMap;
@@ -212,8 +212,7 @@ impl Core {
             return;
         }
         for Later { run, step, gate, since } in std::mem::take(&mut self.later) {
-            let startable =
-                self.runs[run as usize].as_ref().is_some_and(|live| live.run.startable(step));
+            let startable = self.runs[run as usize].as_ref().is_some_and(|live| live.run.startable(step));
             if startable && self.claim(run, step, gate, since) {
                 self.offer(run, step, gate, since);
             }
@@ -235,7 +234,9 @@ impl Core {
 
     /// Who has a lease, in words.
     pub(crate) fn holder(&self, holder: Holder) -> String {
-        let Some(Some(live)) = self.runs.get(holder.run as usize) else { return "a run that has ended".to_owned() };
+        let Some(Some(live)) = self.runs.get(holder.run as usize) else {
+            return "a run that has ended".to_owned();
+        };
         let run = format!("run {} ({})", live.run.id, live.workflow);
         match holder.step {
             Some(step) if !holder.lock => format!("step {:?} of {run}", live.run.path(step)),
@@ -274,7 +275,8 @@ pub(crate) fn named(run: &Run, values: &Values, step: Step, nth: u32) -> Result<
     let it = task.uses.as_ref().and_then(|uses| uses.get(nth as usize)).ok_or("there is no such access")?;
     let assets = &run.program.accesses.assets;
     let written = || {
-        let id = |block: u32, node: u32| run.program.blocks[block as usize].nodes[node as usize].id.to_string();
+        let id =
+            |block: u32, node: u32| run.program.blocks[block as usize].nodes[node as usize].id.to_string();
         assets.written(it.asset, &id)
     };
     let view = View::of(values, run, step);
@@ -296,25 +298,6 @@ pub(crate) fn named(run: &Run, values: &Values, step: Step, nth: u32) -> Result<
             Err(error) => return Err(error.to_string()),
         });
     }
-    let local = |block, at| local(run, step, block, at);
-    let name = assets.filled(it.asset, &filled, local);
-    // What was put together is looked at as a whole: it may be too long now.
-    let name = name.and_then(|name| {
-        let fits = name.len() <= ferroflow_define::access::name::MAX_SEGMENTS;
-        if fits { Ok(name) } else { Err("it has too many segments".to_owned()) }
-    });
-    name.map_err(|why| format!("the name {:?} of an asset, filled with {filled:?}: {why}", written()))
-}
-
-/// What the instance of a local asset is called that a step means.
-fn local(run: &Run, step: Step, block: u32, at: u32) -> Segment {
-    let mut place = Some(run.place(step));
-    while let Some(here) = place
-        && here.block != block
-    {
-        place = run.parent(here.frame);
-    }
-    let name = run.program.accesses.assets.local(block, at);
-    let (frame, copy) = place.map_or((0, 0), |it| (it.frame, it.copy));
-    Segment::Text(format!("{name} ({}, {frame}.{copy})", run.id).into())
+    named_in(run, step, nth, &filled)
+        .map_err(|why| format!("the name {:?} of an asset, filled with {filled:?}: {why}", written()))
 }

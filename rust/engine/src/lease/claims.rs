@@ -1,9 +1,11 @@
 //! What the steps of a program ask for: assets whose names are known have their numbers from the beginning.
 
+use ferroflow_define::access::name::{MAX_SEGMENTS, Segment};
 use ferroflow_define::algebra::compile::{Kind as Node, Program};
 
 use super::{Asset, Kind, Table};
-use crate::state::Place;
+use crate::ids::Step;
+use crate::state::{Place, Run};
 
 /// One access of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,4 +76,30 @@ impl Claims {
             }
         }
     }
+}
+
+/// What a step's nth use is of, with the texts that fill the holes of its name. The error says what is no name.
+pub fn named_in(run: &Run, step: Step, nth: u32, filled: &[String]) -> Result<Vec<Segment>, String> {
+    let uses = run.task(step).and_then(|task| task.uses.as_ref());
+    let it = uses.and_then(|uses| uses.get(nth as usize)).ok_or("the step has no such access")?;
+    let local = |block, at| instance(run, step, block, at);
+    let name = run.program.accesses.assets.filled(it.asset, filled, local)?;
+    // It has become longer.
+    if name.len() > MAX_SEGMENTS {
+        return Err(format!("a name of {} segments is too long: at most {MAX_SEGMENTS}", name.len()));
+    }
+    Ok(name)
+}
+
+/// What the instance of a local asset is called that a step means: each copy of its block has its own.
+fn instance(run: &Run, step: Step, block: u32, at: u32) -> Segment {
+    let mut place = Some(run.place(step));
+    while let Some(here) = place
+        && here.block != block
+    {
+        place = run.parent(here.frame);
+    }
+    let name = run.program.accesses.assets.local(block, at);
+    let (frame, copy) = place.map_or((0, 0), |it| (it.frame, it.copy));
+    Segment::Text(format!("{name} ({}, {frame}.{copy})", run.id).into())
 }

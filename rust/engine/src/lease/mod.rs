@@ -24,7 +24,7 @@ use ferroflow_define::access::name::Segment;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-pub use self::claims::{Claim, Claims};
+pub use self::claims::{Claim, Claims, named_in};
 pub use self::deadlock::{Deadlock, Link};
 pub use self::tree::{Asset, Kind};
 use self::tree::{Key, NONE, Tree};
