@@ -199,5 +199,8 @@ pub fn leases(reader: &mut dyn Reader) -> Result<Vec<Lease>, EngineError> {
     let ready = |it: &Lease| !it.waits && it.token > newest;
     let mut found = list(&table, |holder| names.get(&(holder.run, holder.step?)).cloned());
     found.iter_mut().filter(|it| ready(it)).for_each(|it| it.token = 0);
+    // Tokens of attempts and those of locks are not to be compared.
+    let order = |it: &Lease| (it.waits, it.token == 0, if it.waits { 0 } else { it.since });
+    found.sort_by_key(order);
     Ok(found)
 }
