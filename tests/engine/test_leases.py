@@ -66,7 +66,12 @@ def test_of_steps_that_write_one_asset_one_runs_at_a_time_in_all_runs_and_workfl
     writing = workflow("lease_writing", *steps, whole)
     reading = workflow("lease_reading", *readers, inputs=("day",))
     with ff.Engine(workers=6, capacity={"cpu": 6}) as engine:
-        runs = [engine.start(writing), engine.start(reading, 1), engine.start(writing), engine.start(reading, "2")]
+        runs = [
+            engine.start(writing),
+            engine.start(reading, 1),
+            engine.start(writing),
+            engine.start(reading, "2"),
+        ]
         for run in runs:
             run.result(60)
         assert engine.leases() == []
@@ -176,7 +181,10 @@ def test_what_a_run_waits_for_and_has_not_begun_to_use_is_given_back_when_it_sto
 
 def test_steps_that_a_failure_cancels_leave_nothing_behind() -> None:
     holder = workflow("lease_other", step("a", "lease.gated", ["a"], writes="t"))
-    term = {"first": 1, "of": [step("slow", "lease.use", ["b"], writes="t"), step("quick", "lease.use", ["c"])]}
+    term = {
+        "first": 1,
+        "of": [step("slow", "lease.use", ["b"], writes="t"), step("quick", "lease.use", ["c"])],
+    }
     races = ff.load({"name": "lease_races", "term": {"sequence": [term, {"signal": "go"}]}})
     with ff.Engine(workers=2) as engine:
         engine.start(holder)
@@ -201,7 +209,9 @@ def test_what_makes_no_name_fails_the_step(day: object) -> None:
 def test_iterations_have_local_assets_of_their_own_and_share_the_others() -> None:
     def each(writes: str) -> Any:
         body = {"term": step("s", "lease.gated", [{"$": "item"}], writes=writes), "locals": {"scratch": {}}}
-        return ff.load({"name": "lease_each", "inputs": ["items"], "term": {"each": {"$": "input.items"}, "do": body}})
+        return ff.load(
+            {"name": "lease_each", "inputs": ["items"], "term": {"each": {"$": "input.items"}, "do": body}}
+        )
 
     with ff.Engine(workers=2) as engine:
         run = engine.start(each("scratch/x"), ["l1", "l2"])

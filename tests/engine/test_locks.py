@@ -50,7 +50,14 @@ def held(engine: ff.Engine) -> list[str]:
 
 def test_a_lock_is_the_runs_across_its_steps_whose_own_accesses_go_on() -> None:
     own = step("own", "lease.use", ["own"], writes="lake/raw")
-    first = locking("lock_across", "lake", own, {"signal": "more"}, step("release", "lock.release", ["lake"]), {"signal": "end"})
+    first = locking(
+        "lock_across",
+        "lake",
+        own,
+        {"signal": "more"},
+        step("release", "lock.release", ["lake"]),
+        {"signal": "end"},
+    )
     second = workflow("lock_outside", step("b", "lease.use", ["b"], reads="lake/x"))
     with ff.Engine(workers=2) as engine:
         run = engine.start(first)
@@ -120,7 +127,9 @@ def test_who_waits_in_vain_is_told_who_has_it(task: str) -> None:
 @pytest.mark.req("P1.8")
 def test_runs_that_wait_for_each_others_locks_lose_one_and_the_other_goes_on() -> None:
     def crossing(name: str, first: str, second: str) -> Any:
-        return sequence(name, step("first", "lock.hold", [first]), {"signal": "go"}, step("second", "lock.hold", [second]))
+        return sequence(
+            name, step("first", "lock.hold", [first]), {"signal": "go"}, step("second", "lock.hold", [second])
+        )
 
     with ff.Engine(workers=1) as engine:
         urgent = engine.start(crossing("lock_urgent", "x", "y"), options=ff.RunOptions(priority="high"))
@@ -140,10 +149,18 @@ def test_runs_that_wait_for_each_others_locks_lose_one_and_the_other_goes_on() -
 
 
 def test_a_step_that_waits_in_a_circle_fails_too_and_may_be_caught() -> None:
-    caught = {"try": step("s", "lease.use", ["s"], writes="y"), "catch": step("instead", "lease.use", ["instead"])}
+    caught = {
+        "try": step("s", "lease.use", ["s"], writes="y"),
+        "catch": step("instead", "lease.use", ["instead"]),
+    }
     with ff.Engine(workers=2) as engine:
         urgent = engine.start(
-            sequence("lock_a", step("first", "lock.hold", ["y"]), {"signal": "go"}, step("second", "lock.hold", ["x"])),
+            sequence(
+                "lock_a",
+                step("first", "lock.hold", ["y"]),
+                {"signal": "go"},
+                step("second", "lock.hold", ["x"]),
+            ),
             options=ff.RunOptions(priority="high"),
         )
         other = engine.start(sequence("lock_b", step("first", "lock.hold", ["x"]), {"signal": "go"}, caught))
@@ -160,7 +177,8 @@ def test_a_body_that_waits_for_a_lock_hears_when_its_run_is_cancelled() -> None:
         run = engine.start(locking("lock_keeps", "t"))
         until(lambda: held(engine) == ["t"])
         waiters = [
-            engine.start(sequence(f"lock_waits_{task}", step("hold", f"lock.{task}", ["t"]))) for task in ("hold", "ahold")
+            engine.start(sequence(f"lock_waits_{task}", step("hold", f"lock.{task}", ["t"])))
+            for task in ("hold", "ahold")
         ]
         until(lambda: len(engine.leases()) == 3)
         for waiter in waiters:
@@ -174,7 +192,9 @@ def test_a_body_that_waits_for_a_lock_hears_when_its_run_is_cancelled() -> None:
 
 def test_readers_share_a_lock_and_a_run_that_has_it_keeps_it() -> None:
     reads = step("hold", "lock.hold", ["t", "reads"])
-    twice = sequence("lock_twice", reads, step("again", "lock.hold", ["t", "reads"]), step("more", "lock.hold", ["t"]))
+    twice = sequence(
+        "lock_twice", reads, step("again", "lock.hold", ["t", "reads"]), step("more", "lock.hold", ["t"])
+    )
     with ff.Engine(workers=2) as engine:
         run = engine.start(sequence("lock_reads", reads, {"signal": "go"}))
         until(lambda: held(engine) == ["t"])
@@ -201,7 +221,7 @@ def test_a_crash_keeps_locks_and_the_recovered_steps_ask_anew(tmp_path: Path) ->
         import ferroflow as ff
         from tests.engine.test_locks import *
         engine = ff.Engine({str(path)!r}, workers=2)
-        engine.start(locking("lock_crash", "lake/raw"), options=ff.RunOptions(id="01900000-0000-7000-8000-000000000001"))
+        engine.start(locking("lock_crash", "lake/raw"))
         until(lambda: held(engine) == ["lake/raw"])
         engine.start(workflow("lock_after", step("b", "lease.use", ["b"], writes="lake")))
         engine.start(workflow("lock_runs", step("g", "lease.gated", ["g"], reads="other")))
@@ -211,14 +231,20 @@ def test_a_crash_keeps_locks_and_the_recovered_steps_ask_anew(tmp_path: Path) ->
         time.sleep(0.2)
         os._exit(9)
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], timeout=60, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], timeout=60, capture_output=True, text=True
+    )
     assert done.returncode == 9, done.stderr
     # Another process sees it in the journal.
     shown = CliRunner().invoke(main, ["leases", "--db", str(path)])
     assert "lake/raw (writes)" in shown.output, shown.output
     assert "2 held, 1 waiting" in shown.output
     found = json.loads(CliRunner().invoke(main, ["leases", "--json", "--db", str(path)]).output)["leases"]
-    assert [(it["step"], it["lock"], it["waits"]) for it in found] == [("hold", True, False), ("g", False, False), ("b", False, True)]
+    assert [(it["step"], it["lock"], it["waits"]) for it in found] == [
+        ("hold", True, False),
+        ("g", False, False),
+        ("b", False, True),
+    ]
     assert [it["asset"] for it in found[2]["behind"]] == ["lake/raw"]
     with ff.Engine(path, workers=2) as engine:
         until(lambda: state(engine, "b") == "waits" and BEGUN["g"].is_set())

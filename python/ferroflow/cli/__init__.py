@@ -212,8 +212,8 @@ def show(**options: Any) -> None:
 def leases(**options: Any) -> None:
     """Show who holds assets, and who waits for them.
 
-    As the journal has it: what unfinished runs have locked, what their running steps access, and what steps that
-    are ready ask for.
+    As the journal has it: what unfinished runs have locked, what their running steps access, and what steps
+    that are ready ask for.
     """
     from ferroflow.cli import leasing
 

@@ -11,7 +11,8 @@ from ferroflow import _core
 from ferroflow.cli.ending import say
 from ferroflow.cli.finding import clock
 from ferroflow.cli.looking import table
-from ferroflow.engine.leases import Behind, Lease, read
+from ferroflow.engine.records import Behind, Lease
+from ferroflow.engine.records import leases as read
 
 
 def leases(*, db: Path, as_json: bool) -> None:

@@ -5,12 +5,11 @@ from ferroflow.engine.context import Context, Named, current
 from ferroflow.engine.engine import Engine
 from ferroflow.engine.executors import Executor, Work
 from ferroflow.engine.handle import Handle, Reason
-from ferroflow.engine.leases import Lease
 from ferroflow.engine.listening import Event, Subscription
 from ferroflow.engine.middleware import Middleware, RunInfo
 from ferroflow.engine.options import Registration, RunOptions, Stats
 from ferroflow.engine.policies import BuiltinPolicy, Policy, ReadySteps, policy
-from ferroflow.engine.records import Failure, Progress, RunFailure, RunRecord, RunView, StepView, Used
+from ferroflow.engine.records import Failure, Lease, Progress, RunFailure, RunRecord, RunView, StepView, Used
 from ferroflow.engine.states import RunState, StepState
 
 __all__ = [

@@ -241,9 +241,10 @@ class Context:
     ) -> int:
         """Lock an asset for the run, until it is released or the run ends.
 
-        The lock is the run's, across its steps and also after a crash; its own steps are not held up by it. What
-        other runs do to the asset, or to what contains it or is inside it, waits. A run that has the lock already
-        keeps it, and its time begins anew.
+        The lock is the run's, across its steps and also after a crash; its own steps are not held up by it.
+        What other runs do to the asset, or to what contains it or is inside it, waits. A run that has the
+        lock already keeps it, and its time begins anew. Who waits for whom is found out as if each lock were
+        held until its run ends.
 
         Parameters
         ----------
@@ -265,8 +266,8 @@ class Context:
         LeaseTimeout
             If the lock did not come in time.
         Deadlock
-            If runs wait for each other's locks in a circle, and this is the least urgent of them, or of those the
-            last to wait.
+            If runs wait for each other's locks in a circle, and this is the least urgent of them, or of those
+            the last to wait.
         ValueError
             If that is no name of an asset.
 
@@ -337,8 +338,8 @@ class Context:
         unlock = getattr(self._job, "unlock", None)
         if unlock is None:
             raise FerroflowError(
-                f"task {self.task!r} runs in a process of its own, where no locks can be had; let a task that runs "
-                "in a thread take them"
+                f"task {self.task!r} runs in a process of its own, where no locks can be had; let a task "
+                "that runs in a thread take them"
             )
         return cast("_core.Job", self._job)
 

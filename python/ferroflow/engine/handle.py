@@ -37,7 +37,8 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     what
         `running`, `queued`, `lease`, `signal`, `sleep`, `retry` or `paused`.
     detail
-        The signal's name, the resource that is short, who has the asset that a step waits for, the reason of a pause.
+        The signal's name, the resource that is short, who has the asset that a step waits for, the reason of
+        a pause.
     until
         Until when: microseconds since 1970, UTC.
     """

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::engine::{error, seconds};
-use crate::raise;
+use crate::{raise, read};
 use crate::values::{Bytes, taken, whole};
 
 /// An attempt that runs, and how its body reports on it.
@@ -88,6 +88,11 @@ impl Job {
         let timeout = timeout.map(seconds).transpose()?;
         py.detach(|| self.live.hold(&self.job.ticket, name, writes, timeout, expires))
             .map_err(|failed| unlocked(py, &failed))
+    }
+
+    /// What the body is held to, as MessagePack.
+    fn audited<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        read::packed(py, &py.detach(|| self.live.audited(&self.job.ticket)))
     }
 
     /// Gives a lock of the run back.

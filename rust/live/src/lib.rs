@@ -6,6 +6,7 @@
 
 mod admission;
 mod attempts;
+mod audit;
 mod batch;
 pub mod children;
 mod core;
@@ -30,6 +31,7 @@ mod types;
 mod values;
 mod worker;
 
+pub use crate::audit::{Audited, Guarded, fingerprint};
 pub use crate::batch::{Update, row};
 pub use crate::engine::{Engine, new_run};
 pub use crate::explain::Reason;

@@ -110,6 +110,8 @@ pub struct Table {
     requests: Vec<Request>,
     free: Vec<u32>,
     next: Token,
+    /// Counts leases under which assets may change.
+    changes: u64,
     /// Counts requests, and those of them that met others.
     sequence: u64,
     clock: u64,
@@ -133,6 +135,7 @@ impl Table {
             requests: Vec::new(),
             free: Vec::new(),
             next: first,
+            changes: 0,
             sequence: 0,
             clock: 0,
             waiting: BTreeSet::new(),
@@ -366,6 +369,7 @@ impl Table {
         it.token = self.next;
         it.since = now;
         self.next += 1;
+        self.changes += u64::from(it.accesses.iter().any(|access| access.kind != Kind::READS));
         for (nth, access) in it.accesses.iter_mut().enumerate() {
             access.at = self.tree.hold(access.node, access.kind, slot, nth as u32);
         }

@@ -155,6 +155,24 @@ impl Table {
         found
     }
 
+    /// What a lease is of.
+    pub fn accesses(&self, id: LeaseId) -> Vec<(Vec<Segment>, Mode)> {
+        if self.stage(id).is_none() {
+            return Vec::new();
+        }
+        let accesses = self.requests[id.slot as usize].accesses.iter();
+        accesses.map(|it| (self.tree.segments(it.node), self.mode(it.kind))).collect()
+    }
+
+    /// Whether somebody may be changing an asset now, and how many leases there have been under which any may be
+    /// changed: nobody has changed it meanwhile, if that number is what it was.
+    pub fn changing(&mut self, name: &[Segment]) -> (bool, u64) {
+        let node = self.tree.pin(name);
+        let changing = self.tree.meet(node, super::Kind::READS, &mut |_, here| !here.holds.is_empty());
+        self.tree.unpin(node);
+        (changing, self.changes)
+    }
+
     /// Whether who shows this token may still use an asset.
     pub fn check(&self, name: &[Segment], token: Token, now: Micros) -> Result<(), Fault> {
         let asset = || Written(name).to_string();

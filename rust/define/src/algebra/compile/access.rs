@@ -50,13 +50,15 @@ pub(super) fn place(
     let moved = moved.filter(|it| it.mode != READS).map(|it| it.asset).collect::<Vec<_>>();
     let reads =
         if moved.iter().any(|&asset| placer.assets.is_value(asset)) { placer.all_reads() } else { vec![] };
+    let declared = definition.assets.iter();
+    let declared = declared.filter_map(|it| Some((placer.whole(name::parse(&it.name).ok()?), it.clone()))).collect();
     let assets = placer.assets;
     for (block, node, uses) in found {
         if let Kind::Task(task) = &mut blocks[block as usize].nodes[node as usize].kind {
             task.uses = Some(uses.into());
         }
     }
-    Accesses { assets, reads }
+    Accesses { assets, reads, declared }
 }
 
 struct Placer<'b> {
@@ -101,6 +103,14 @@ impl<'b> Placer<'b> {
         }
         placer.within = within(&definition.assets);
         placer
+    }
+
+    /// A name with what it lies within.
+    fn whole(&self, name: Vec<Segment>) -> Vec<Segment> {
+        match self.within.iter().find(|(inner, _)| name.starts_with(inner)) {
+            Some((inner, whole)) => whole.iter().chain(&name[inner.len()..]).cloned().collect(),
+            None => name,
+        }
     }
 
     /// The block so many levels up.

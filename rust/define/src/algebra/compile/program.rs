@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::access::assets::{AssetId, Assets};
-use crate::algebra::term::{Input, OnError, Options};
+use crate::access::name::Segment as Name;
+use crate::algebra::term::{Declared, Input, OnError, Options};
 use crate::expr::{Expr, Reference};
 use crate::graph::Csr;
 use crate::value::Segment;
@@ -28,6 +29,8 @@ pub struct Accesses {
     pub assets: Assets,
     /// What is read of values without being declared, by block and node; nothing if no value is moved or changed.
     pub reads: Vec<Read>,
+    /// Assets of the world, with their whole names.
+    pub declared: Vec<(Vec<Name>, Declared)>,
 }
 
 /// A value that a node reads because it needs it.
