@@ -12,8 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::engine::{error, seconds};
-use crate::{raise, read};
 use crate::values::{Bytes, taken, whole};
+use crate::{raise, read};
 
 /// An attempt that runs, and how its body reports on it.
 #[pyclass(frozen, module = "ferroflow._core")]

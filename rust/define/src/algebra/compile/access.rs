@@ -51,7 +51,8 @@ pub(super) fn place(
     let reads =
         if moved.iter().any(|&asset| placer.assets.is_value(asset)) { placer.all_reads() } else { vec![] };
     let declared = definition.assets.iter();
-    let declared = declared.filter_map(|it| Some((placer.whole(name::parse(&it.name).ok()?), it.clone()))).collect();
+    let declared =
+        declared.filter_map(|it| Some((placer.whole(name::parse(&it.name).ok()?), it.clone()))).collect();
     let assets = placer.assets;
     for (block, node, uses) in found {
         if let Kind::Task(task) = &mut blocks[block as usize].nodes[node as usize].kind {
