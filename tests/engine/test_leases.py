@@ -157,6 +157,7 @@ def test_what_a_body_uses_that_ran_out_of_time_is_reclaimed_and_its_late_result_
             run.result(30)
         GATES["late"].set()
         until(lambda: engine.stats().refused == 1)
+        assert engine.stats().reclaimed == 1
         assert engine.leases() == []
 
 

@@ -256,3 +256,23 @@ def test_a_crash_keeps_locks_and_the_recovered_steps_ask_anew(tmp_path: Path) ->
         assert runs["lock_after"].result(30) == "b"
         assert runs["lock_runs"].result(30) == "g"
         assert engine.leases() == []
+
+
+def test_a_step_that_has_not_begun_gives_way_to_a_body_that_asks_for_a_lock() -> None:
+    @ff.task(name="lock.late")
+    def late() -> int:
+        BEGUN["late"].set()
+        assert GATES["late"].wait(30)
+        return ff.current().hold("t", timeout=20)
+
+    # The step waits for the processor that the body has.
+    queued = workflow("lock_queued", step("b", "lease.use", ["b"], writes="t"))
+    with ff.Engine(workers=2, capacity={"cpu": 1}) as engine:
+        run = engine.start(sequence("lock_gives", step("a", "lock.late", [])))
+        assert BEGUN["late"].wait(30)
+        other = engine.start(queued, options=ff.RunOptions(priority="critical"))
+        until(lambda: state(engine, "b") == "holds")
+        GATES["late"].set()
+        assert run.result(30) > 0
+        assert other.result(30) == "b"
+        assert engine.leases() == []

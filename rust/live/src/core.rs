@@ -278,6 +278,7 @@ impl Core {
             running: self.lanes.running() as u64,
             commits: self.durable,
             refused: self.refused,
+            reclaimed: self.reclaimed,
             policy: self.schedule.policy().name(),
             unranked: self.ranking.missed,
         }

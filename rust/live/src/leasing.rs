@@ -7,7 +7,7 @@ use ferroflow_engine::event::{BAD_ASSET, DEADLOCK};
 use ferroflow_engine::lease::{Asked, Claim, Claims, Deadlock, Holder, LeaseId, named_in};
 use ferroflow_engine::state::Stop;
 use ferroflow_engine::{Failure, Micros, Run, Step};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::core::{Core, now};
 use crate::lanes::CHILDREN;
@@ -176,7 +176,12 @@ impl Core {
             let at = now();
             self.reclaimed += self.leases.expire(at).len() as u64;
         }
-        while !self.leases.out.granted.is_empty() || !self.leases.out.deadlocks.is_empty() {
+        let mut yielded = FxHashSet::default();
+        loop {
+            self.yield_to_calls(&mut yielded);
+            if self.leases.out.granted.is_empty() && self.leases.out.deadlocks.is_empty() {
+                return;
+            }
             for (lease, holder) in std::mem::take(&mut self.leases.out.granted) {
                 if holder.lock {
                     self.call_granted(lease, holder);
@@ -190,6 +195,28 @@ impl Core {
                     self.call_refused(deadlock.victim, message);
                 } else {
                     self.decided(deadlock.holder, Has::Refused(Failure::new(DEADLOCK, message)));
+                }
+            }
+        }
+    }
+
+    /// What a step has that has not begun, it gives up for a body that asks for a lock: it may be that body's
+    /// resources that the step waits for.
+    fn yield_to_calls(&mut self, yielded: &mut FxHashSet<(u32, Step)>) {
+        for call in self.waiting_calls() {
+            for (lease, holder) in self.leases.blocking(call) {
+                let live = self.runs.get_mut(holder.run as usize).and_then(Option::as_mut);
+                let (Some(live), Some(step), false) = (live, holder.step, holder.lock) else { continue };
+                let queued = live.leasing.pending.get(&step);
+                let granted = queued.is_some_and(|it| matches!(it.has, Has::Granted(own) if own == lease));
+                // Once is enough: what it gets again, the body does not wait for, or waits for in any case.
+                if !granted || !yielded.insert((holder.run, step)) {
+                    continue;
+                }
+                if let Some(Pending { gate, since, .. }) = live.leasing.pending.remove(&step) {
+                    self.leases.release(lease, now());
+                    // It has to wait behind that body now. If not, it is in the queue already.
+                    self.claim(holder.run, step, gate, since);
                 }
             }
         }

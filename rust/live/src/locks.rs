@@ -230,6 +230,11 @@ impl Core {
         }
     }
 
+    /// What bodies wait for.
+    pub(crate) fn waiting_calls(&self) -> Vec<LeaseId> {
+        self.calls.keys().copied().filter(|&lease| self.leases.is_waiting(lease)).collect()
+    }
+
     /// The run has these locks no more.
     pub(crate) fn unlocked(&mut self, index: u32, tokens: Vec<Token>) {
         for token in tokens {

@@ -184,6 +184,30 @@ impl Table {
         None
     }
 
+    /// Who has what a request waits for, directly or through others that come before it.
+    pub fn blocking(&self, id: LeaseId) -> Vec<(LeaseId, Holder)> {
+        let mut found = Vec::new();
+        if !self.is_waiting(id) {
+            return found;
+        }
+        let mut seen = FxHashSet::from_iter([id.slot]);
+        let mut stack = vec![id.slot];
+        while let Some(slot) = stack.pop() {
+            let me = &self.requests[slot as usize];
+            for access in &me.accesses {
+                self.tree.meet(access.node, access.kind, &mut |_, here| {
+                    let held = here.holds.iter().map(|&(other, _)| other);
+                    let held = held.filter(|&other| !self.related(me.holder, other) && seen.insert(other));
+                    found.extend(held.map(|other| (self.id(other), self.requests[other as usize].holder)));
+                    let ahead = here.waits.range(..(me.key, 0)).map(|&(_, other)| other);
+                    stack.extend(ahead.filter(|&next| !self.related(me.holder, next) && seen.insert(next)));
+                    false
+                });
+            }
+        }
+        found
+    }
+
     /// Whether a request that waits does so, directly or through others, for something of this holder's.
     pub(super) fn waits_for(&self, waiter: u32, holder: Holder) -> bool {
         let mut seen = FxHashSet::from_iter([waiter]);

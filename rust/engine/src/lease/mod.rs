@@ -339,7 +339,9 @@ impl Table {
         it.stage = Stage::Waiting;
         it.holder = holder;
         it.priority = priority;
-        it.key = Key { turn: self.clock + u64::from(priority) * STRIDE, sequence: self.sequence };
+        // A body that asks for a lock has something already, and is better not kept waiting.
+        let class = if holder.lock { 0 } else { priority };
+        it.key = Key { turn: self.clock + u64::from(class) * STRIDE, sequence: self.sequence };
         it.since = now;
         it.accesses.extend(accesses.iter().map(|&(asset, kind)| Access { node: asset.0, kind, at: 0 }));
         if accesses.len() > 1 {
