@@ -109,8 +109,9 @@ impl Core {
             return;
         }
         let Some((release, lease)) = self.lanes.end(ticket.token) else { return };
+        let at = now();
         if let Some(lease) = lease {
-            self.leases.release(lease, now());
+            self.leases.release(lease, at);
         }
         self.schedule.release(ticket.run, ticket.class);
         self.news += 1;
@@ -133,7 +134,7 @@ impl Core {
             _ => Command::Used { step, token, used },
         };
         // None of these is refused by a run that can be carried on.
-        let _ = self.handle(index, command);
+        let _ = self.handle_at(index, command, at);
         if release {
             // It became ready while its process was being ended.
             let _ = self.change(index, |live, _| {

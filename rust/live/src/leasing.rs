@@ -8,6 +8,7 @@ use ferroflow_engine::lease::{Asked, Claim, Claims, Deadlock, Holder, LeaseId, n
 use ferroflow_engine::state::Stop;
 use ferroflow_engine::{Failure, Micros, Run, Step};
 use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
 
 use crate::core::{Core, now};
 use crate::lanes::CHILDREN;
@@ -75,7 +76,7 @@ impl Core {
             self.later.push(Later { run: index, step, gate, since });
             return false;
         }
-        let mut wanted = Vec::with_capacity(claims.len());
+        let mut wanted = SmallVec::<[_; 4]>::new();
         let mut own = Vec::new();
         let mut wrong = None;
         for claim in claims {
@@ -175,6 +176,10 @@ impl Core {
         if self.leases.due().is_some() {
             let at = now();
             self.reclaimed += self.leases.expire(at).len() as u64;
+        }
+        let out = &self.leases.out;
+        if self.calls.is_empty() && out.granted.is_empty() && out.deadlocks.is_empty() {
+            return;
         }
         let mut yielded = FxHashSet::default();
         loop {
