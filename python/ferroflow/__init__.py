@@ -120,6 +120,7 @@ if typing.TYPE_CHECKING:
         algebra_laws,
         verify_law,
     )
+    from ferroflow.define.relaxing import Parallelised
 else:
     _LAWS = {
         "AlgebraLaw",
@@ -137,6 +138,8 @@ else:
             from ferroflow.define import graph as module
         elif name in ("Finding", "Place", "Report"):
             from ferroflow.define import findings as module
+        elif name == "Parallelised":
+            from ferroflow.define import relaxing as module
         elif name in _LAWS:
             from ferroflow.define import laws as module
         else:
@@ -188,6 +191,7 @@ __all__ = [
     "MissingValue",
     "Named",
     "NewerDatabase",
+    "Parallelised",
     "Place",
     "PlanError",
     "Policy",
