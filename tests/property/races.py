@@ -1,0 +1,214 @@
+"""A slow oracle of races and of uses after a move, from what a definition means: it looks at every execution.
+
+`unfold` writes out choices, iterations and nested blocks. Here each way to go through what is left becomes
+a finite set of steps under an order, and two of them may be open at the same time if neither is before the
+other. An access conflicts with another if what they name surely meets and their modes exclude each other.
+
+A body that fails, or a branch that is stopped, has begun a set of steps that holds with each all that is
+before it. Only some of these sets count: none, and a step with all that is before it. What a smaller set
+leaves out are writes that might have made anew what was moved, and two steps that are open together in
+such a set are so where the body goes on to its end.
+
+Where ways to understand the format differ, these are taken:
+
+- A body may fail before any of its steps has begun (a binding can't be evaluated, its time is over).
+- A write makes anew only what it surely contains. A write that meets a moved asset, but is neither inside it
+  nor contains it, is no use and makes nothing anew.
+- Within one step, uses come first, then what its writes make anew, then what it takes.
+- What a step holds of its own result or that of others can't be made anew: a write of a moved value is a use.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from tests.property import names
+from tests.property.unfold import Act, Alt, First, Par, Process, Try, Use, unfold
+
+MOST = 20_000
+"""Executions of one definition that are looked at."""
+
+Place = tuple[str, int]
+"""The path of a step, and which of its accesses."""
+
+
+class TooMany(Exception):
+    """A definition has more executions than can be looked at."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Steps, and all pairs of which the first is before the second."""
+
+    acts: tuple[Act, ...] = ()
+    before: frozenset[tuple[int, int]] = frozenset()
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Races by their two places, in order, with their codes; uses after a move: who moved, who uses."""
+
+    races: dict[tuple[Place, Place], str]
+    moves: set[tuple[Place, Place]]
+
+
+def check(definition: dict[str, Any]) -> Findings:
+    """All that is wrong with the accesses of a definition."""
+    found = executions(unfold(definition))
+    return Findings(
+        {pair: code for it in found for pair, code in races(it)}, {pair for it in found for pair in moves(it)}
+    )
+
+
+# ------------------------------------------------------------------------------------- executions
+
+
+def executions(process: Process, *, all_cuts: bool = False) -> list[Execution]:
+    """All ways to go through a process."""
+
+    def ways(process: Process) -> list[Execution]:
+        match process:
+            case Act():
+                return [Execution((process,))]
+            case Par(members, before):
+                return product([ways(it) for it in members], before)
+            case Alt(options):
+                return once(it for option in options for it in ways(option))
+            case Try(body, handler):
+                whole = ways(body)
+                return once([*whole, *product([cuts(whole, all_cuts), ways(handler)], {(0, 1)})])
+            case First(count, branches):
+                whole_ones = [ways(it) for it in branches]
+                cut_ones = [cuts(it, all_cuts) for it in whole_ones]
+                found = []
+                for chosen in itertools.combinations(range(len(branches)), count):
+                    found += product(
+                        [(whole_ones if at in chosen else cut_ones)[at] for at in range(len(branches))], ()
+                    )
+                return once(found)
+
+    return ways(process)
+
+
+def once(found: Iterable[Execution]) -> list[Execution]:
+    kept: dict[Execution, None] = {}
+    for it in found:
+        kept[it] = None
+        if len(kept) > MOST:
+            raise TooMany
+    return [*kept]
+
+
+def product(members: list[list[Execution]], before: Iterable[tuple[int, int]]) -> list[Execution]:
+    """Each way with each: the members side by side, but for those that are before others."""
+    return once(_together(them, [*before]) for them in itertools.product(*members))
+
+
+def _together(members: tuple[Execution, ...], before: list[tuple[int, int]]) -> Execution:
+    starts = [*itertools.accumulate((len(it.acts) for it in members), initial=0)]
+    order = {(a + start, b + start) for it, start in zip(members, starts, strict=False) for a, b in it.before}
+    for a, b in before:
+        order |= {*itertools.product(range(starts[a], starts[a + 1]), range(starts[b], starts[b + 1]))}
+    return Execution(tuple(act for it in members for act in it.acts), frozenset(order))
+
+
+def cuts(whole: list[Execution], every: bool) -> list[Execution]:
+    """What may have begun of a process when it is stopped."""
+    found = []
+    for it in whole:
+        steps = range(len(it.acts))
+        kept = [{a for a, b in it.before if b == last} | {last} for last in steps]
+        if every:
+            kept = [
+                {*some}
+                for count in steps
+                for some in itertools.combinations(steps, count + 1)
+                if all(a in some for a, b in it.before if b in some)
+            ]
+        found += [_restricted(it, sorted(some)) for some in [set[int](), *kept]]
+    return once(found)
+
+
+def _restricted(whole: Execution, kept: list[int]) -> Execution:
+    number = {old: new for new, old in enumerate(kept)}
+    order = {(number[a], number[b]) for a, b in whole.before if a in number and b in number}
+    return Execution(tuple(whole.acts[at] for at in kept), frozenset(order))
+
+
+# ------------------------------------------------------------------------------------------ races
+
+
+def compatible(a: Use, b: Use) -> bool:
+    if a.mode == b.mode == "reduces":
+        return a.operation == b.operation
+    return a.mode == b.mode == "reads"
+
+
+def code(a: Use, b: Use) -> str:
+    modes = {a.mode, b.mode}
+    if "takes" in modes:
+        return "FF0505"
+    if modes == {"writes"}:
+        return "FF0499"
+    return "FF0503" if modes == {"reduces"} else "FF0502"
+
+
+def pair(a: Place, b: Place) -> tuple[Place, Place]:
+    return (a, b) if a <= b else (b, a)
+
+
+@cache
+def conflicts(a: Act, b: Act) -> tuple[tuple[tuple[Place, Place], str], ...]:
+    """What is wrong if two steps are open at the same time."""
+    return tuple(
+        (pair((a.path, one.index), (b.path, other.index)), code(one, other))
+        for one in a.uses
+        for other in b.uses
+        if not compatible(one, other) and names.meets(one.name, other.name)
+    )
+
+
+def races(execution: Execution) -> Iterable[tuple[tuple[Place, Place], str]]:
+    for a, b in itertools.combinations(range(len(execution.acts)), 2):
+        if (a, b) not in execution.before and (b, a) not in execution.before:
+            yield from conflicts(execution.acts[a], execution.acts[b])
+
+
+# ------------------------------------------------------------------------------------------ moves
+
+
+def is_use(moved: names.Name, use: Use) -> bool:
+    """Whether a use is wrong once an asset was moved."""
+    if use.mode != "writes":
+        return names.meets(moved, use.name)
+    if names.is_value(moved):
+        return names.meets(moved, use.name)
+    return names.contains(moved, use.name) and not names.contains(use.name, moved)
+
+
+def makes_anew(use: Use, moved: names.Name) -> bool:
+    return use.mode == "writes" and names.contains(use.name, moved) and not names.is_value(moved)
+
+
+@cache
+def misuses(taker: Act, user: Act) -> tuple[tuple[Use, Use], ...]:
+    return tuple(
+        (taken, use)
+        for taken in taker.uses
+        if taken.mode == "takes"
+        for use in user.uses
+        if is_use(taken.name, use)
+    )
+
+
+def moves(execution: Execution) -> Iterable[tuple[Place, Place]]:
+    acts, before = execution.acts, execution.before
+    for a, b in before:
+        for taken, use in misuses(acts[a], acts[b]):
+            between = (acts[at] for at in range(len(acts)) if (a, at) in before and (at, b) in before)
+            if not any(makes_anew(it, taken.name) for act in between for it in act.uses):
+                yield (acts[a].path, taken.index), (acts[b].path, use.index)

@@ -1,0 +1,31 @@
+"""The oracle of races says what was worked out by hand, and what all traces of starts and ends show."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.property import race_cases, races, traces
+from tests.property.race_cases import Case
+from tests.property.unfold import unfold
+
+
+def spelled(place: races.Place) -> str:
+    path, index = place
+    return path if index < 0 else f"{path}{index}"
+
+
+@pytest.mark.parametrize("case", race_cases.CASES, ids=lambda case: case.name)
+def test_the_oracle_says_what_was_worked_out_by_hand(case: Case) -> None:
+    found = races.check(case.definition)
+    told = {(code, *sorted(map(spelled, places))) for places, code in found.races.items()}
+    assert told == {(code, *sorted(places)) for code, *places in map(str.split, case.races)}
+    if not told:
+        assert {(spelled(a), spelled(b)) for a, b in found.moves} == {tuple(it.split()) for it in case.moves}
+
+
+@pytest.mark.parametrize("case", race_cases.CASES, ids=lambda case: case.name)
+def test_all_traces_show_the_same(case: Case) -> None:
+    found, shown = races.check(case.definition), traces.check(unfold(case.definition))
+    assert found.races == shown.races
+    if not shown.races:
+        assert found.moves == shown.moves
