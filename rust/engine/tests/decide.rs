@@ -341,7 +341,7 @@ fn where_nothing_is_said_a_failure_ends_the_run_and_stops_what_is_in_flight() {
 /// Req: P4.140
 #[test]
 fn a_failed_block_stops_what_is_in_flight_in_it_before_it_is_handled() {
-    let block = |term| Block { term: Box::new(term), result: None };
+    let block = |term| Block { term: Box::new(term), result: None, locals: vec![] };
     let body = block(partial(&["bad", "other"], &[]));
     let handler = block(activity("handler", Options::default()));
     let mut bench = Bench::started(Term::Handler { id: "try".into(), body, handler });

@@ -1,8 +1,13 @@
 //! What steps do to assets: names, modes, and which of them may be at the same time.
 
+pub mod assets;
 pub mod name;
+mod template;
 
 use std::sync::Arc;
+
+pub use self::template::{Part, Piece, Template};
+use crate::expr::Expr;
 
 /// What an access does to its asset.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,5 +40,34 @@ impl Mode {
             Mode::Takes => "takes",
             Mode::Reduces(_) => "reduces",
         }
+    }
+}
+
+/// What an access is to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asset {
+    /// What is called so.
+    Named(Template),
+    /// What a step yields, or a part of it: a plain path.
+    Value(Expr),
+}
+
+/// What sort of thing an asset is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Nothing but selectors is inside it.
+    File,
+    Directory,
+    Table,
+    Model,
+    Account,
+}
+
+impl Kind {
+    pub const NAMES: [&str; 5] = ["file", "directory", "table", "model", "account"];
+    pub const ALL: [Kind; 5] = [Kind::File, Kind::Directory, Kind::Table, Kind::Model, Kind::Account];
+
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::access::{Asset, Kind, Mode};
 use crate::expr::Expr;
 
 /// A workflow: name, version, inputs and a term.
@@ -12,6 +13,8 @@ pub struct Definition {
     pub version: String,
     pub description: String,
     pub inputs: Vec<Input>,
+    /// Assets of the world. If there are any, every name lies in one of them.
+    pub assets: Vec<Declared>,
     pub body: Block,
     /// What a failed critical step does to the run.
     pub on_error: OnError,
@@ -45,6 +48,23 @@ pub struct Block {
     pub term: Box<Term>,
     /// `None`: the result of the only sink, or an object of the sinks by step id.
     pub result: Option<Binding>,
+    /// Assets that come and go with the block.
+    pub locals: Vec<Declared>,
+}
+
+/// A declared asset.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Declared {
+    pub name: String,
+    pub kind: Option<Kind>,
+    /// Where its content is.
+    pub path: Option<String>,
+    /// The asset that contains it, although its name does not say so.
+    pub within: Option<String>,
+    /// It is meant for others than the workflow.
+    pub output: bool,
+    /// The BLAKE3 hash, in hexadecimal, that its content has.
+    pub fingerprint: Option<String>,
 }
 
 /// A workflow nests no deeper inside itself, because results are put together by recursion.
@@ -169,8 +189,17 @@ pub struct Activity {
     pub kwargs: Vec<(String, Binding)>,
     /// `SetVariable` post-actions: variable → expression over `result` (and all in scope).
     pub set: Vec<(String, Expr)>,
+    /// What it does to assets; `None` if that is not said.
+    pub access: Option<Arc<[Access]>>,
     /// Shared between activities of one task.
     pub options: Arc<Options>,
+}
+
+/// What a step does to an asset.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Access {
+    pub mode: Mode,
+    pub asset: Asset,
 }
 
 /// How long a body in a process of its own may take to end once it is told to, unless its step says.

@@ -3,7 +3,10 @@
 use rmp::encode::{write_array_len, write_bool, write_f64, write_map_len, write_sint, write_str, write_uint};
 
 use super::read::PRIORITIES;
-use super::term::{Activity, Backoff, Binding, Block, Definition, Limits, OnError, Options, Retry, Term};
+use super::term::{
+    Access, Activity, Backoff, Binding, Block, Declared, Definition, Limits, OnError, Options, Retry, Term,
+};
+use crate::access::{Asset, Mode};
 use crate::expr::Expr;
 
 /// Writing into a `Vec` can't fail.
@@ -29,6 +32,12 @@ impl Definition {
                 inputs.raw(&input.name, &field.end());
             }
             object.raw("inputs", &inputs.end());
+        }
+        if !self.assets.is_empty() {
+            object.raw("assets", &assets(&self.assets));
+        }
+        if !self.body.locals.is_empty() {
+            object.raw("locals", &assets(&self.body.locals));
         }
         if self.on_error == OnError::Continue {
             object.text("on_error", "continue");
@@ -113,14 +122,69 @@ fn list(items: impl ExactSizeIterator<Item = Vec<u8>>) -> Vec<u8> {
 }
 
 fn block(block: &Block) -> Vec<u8> {
-    match &block.result {
-        None => term(&block.term, &[]),
-        Some(result) => {
-            let mut object = Object::default();
-            object.raw("term", &term(&block.term, &[]));
-            object.raw("result", &binding(result));
-            object.end()
+    if block.result.is_none() && block.locals.is_empty() {
+        return term(&block.term, &[]);
+    }
+    let mut object = Object::default();
+    object.raw("term", &term(&block.term, &[]));
+    if let Some(result) = &block.result {
+        object.raw("result", &binding(result));
+    }
+    if !block.locals.is_empty() {
+        object.raw("locals", &assets(&block.locals));
+    }
+    object.end()
+}
+
+fn assets(declared: &[Declared]) -> Vec<u8> {
+    let mut object = Object::default();
+    declared.iter().for_each(|it| object.raw(&it.name, &asset(it)));
+    object.end()
+}
+
+/// What is declared of an asset, its name left out.
+pub(super) fn asset(it: &Declared) -> Vec<u8> {
+    let mut object = Object::default();
+    if let Some(kind) = it.kind {
+        object.text("kind", kind.name());
+    }
+    for (key, text) in [("path", &it.path), ("within", &it.within), ("fingerprint", &it.fingerprint)] {
+        if let Some(text) = text {
+            object.text(key, text);
         }
+    }
+    if it.output {
+        object.flag("output", true);
+    }
+    object.end()
+}
+
+/// The accesses of a step as fields of it.
+fn accesses(object: &mut Object, accesses: &[Access]) {
+    let of = |name: &str| -> Vec<Vec<u8>> {
+        let found = accesses.iter().filter(|it| it.mode.name() == name);
+        found
+            .map(|it| match &it.asset {
+                Asset::Named(template) => packed(&template.to_string()),
+                Asset::Value(expr) => binding(&Binding::Expr(expr.clone())),
+            })
+            .collect()
+    };
+    for name in ["reads", "writes", "takes"] {
+        let names = of(name);
+        // To say that there are none is to say something.
+        if !names.is_empty() || (name == "reads" && accesses.is_empty()) {
+            object.raw(name, &list(names.into_iter()));
+        }
+    }
+    let mut reduces = Object::default();
+    for it in accesses {
+        if let (Mode::Reduces(operation), Asset::Named(template)) = (&it.mode, &it.asset) {
+            reduces.text(&template.to_string(), operation);
+        }
+    }
+    if reduces.count > 0 {
+        object.raw("reduces", &reduces.end());
     }
 }
 
@@ -146,7 +210,7 @@ fn term(it: &Term, after: &[&str]) -> Vec<u8> {
             }
             object.raw("partial", &list(terms.iter().zip(&before).map(|(it, before)| term(it, before))));
         }
-        Term::Activity(Activity { id, task, args, kwargs, set, options }) => {
+        Term::Activity(Activity { id, task, args, kwargs, set, access, options }) => {
             object.text("task", task);
             object.text("id", id);
             if !args.is_empty() {
@@ -159,6 +223,9 @@ fn term(it: &Term, after: &[&str]) -> Vec<u8> {
                 let mut fields = Object::default();
                 set.iter().for_each(|(name, expr)| fields.text(name, expr.source()));
                 object.raw("set", &fields.end());
+            }
+            if let Some(access) = access {
+                accesses(&mut object, access);
             }
             if **options != Options::default() {
                 object.raw("options", &write_options(options));

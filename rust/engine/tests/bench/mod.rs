@@ -25,6 +25,7 @@ pub(crate) fn activity(id: &str, options: Options) -> Term {
         args: vec![],
         kwargs: vec![],
         set: vec![],
+        access: None,
         options: Arc::new(options),
     })
 }
@@ -61,7 +62,8 @@ impl Bench {
             version: "1".into(),
             description: String::new(),
             inputs: vec![],
-            body: Block { term: Box::new(term), result: None },
+            assets: vec![],
+            body: Block { term: Box::new(term), result: None, locals: vec![] },
             on_error,
             timeout: None,
         };

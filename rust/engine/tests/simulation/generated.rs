@@ -42,7 +42,7 @@ impl Maker {
     }
 
     fn block(&mut self, depth: u32) -> Block {
-        Block { term: Box::new(self.term(depth)), result: None }
+        Block { term: Box::new(self.term(depth)), result: None, locals: vec![] }
     }
 
     fn terms(&mut self, depth: u32) -> Vec<Term> {
@@ -75,6 +75,7 @@ impl Maker {
             args: vec![],
             kwargs: vec![],
             set: vec![],
+            access: None,
             options: Arc::new(options),
         })
     }
@@ -132,7 +133,7 @@ impl Maker {
                 let workflow = self.round[self.dice.roll(self.round.len() as u64) as usize].clone();
                 let max_depth = 1 + self.dice.roll(2) as u32;
                 let again = Term::Recursion { id: self.id(), workflow, inputs: vec![], max_depth };
-                let block = Block { term: Box::new(again), result: None };
+                let block = Block { term: Box::new(again), result: None, locals: vec![] };
                 Term::Choice { id: self.id(), branches: vec![(truth(), block)], otherwise: None }
             }
             9 => Term::Timeout { id: self.id(), micros: 1500, body: self.block(depth) },
@@ -157,6 +158,7 @@ pub(crate) fn program(seed: u64, failing: bool) -> Arc<Program> {
         version: "1".into(),
         description: String::new(),
         inputs: vec![],
+        assets: vec![],
         body,
         on_error,
         timeout: None,

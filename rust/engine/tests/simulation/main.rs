@@ -142,7 +142,8 @@ fn driver(term: Term) -> Driver {
         version: "1".into(),
         description: String::new(),
         inputs: vec![],
-        body: Block { term: Box::new(term), result: None },
+        assets: vec![],
+        body: Block { term: Box::new(term), result: None, locals: vec![] },
         on_error: OnError::FailFast,
         timeout: Some(60_000_000),
     };
@@ -156,6 +157,7 @@ fn activity(id: &str, options: Options) -> Term {
         args: vec![],
         kwargs: vec![],
         set: vec![],
+        access: None,
         options: Arc::new(options),
     })
 }
@@ -189,7 +191,7 @@ fn nesting_is_bounded_whatever_a_recursion_says() {
         term = Term::Timeout {
             id: "t".into(),
             micros: 1_000_000_000,
-            body: Block { term: Box::new(term), result: None },
+            body: Block { term: Box::new(term), result: None, locals: vec![] },
         };
     }
     let mut driver = driver(term);

@@ -24,12 +24,13 @@ fn activity(id: &str, options: &Arc<Options>) -> Term {
         args: vec![],
         kwargs: vec![],
         set: vec![],
+        access: None,
         options: options.clone(),
     })
 }
 
 fn block(term: Term) -> Block {
-    Block { term: Box::new(term), result: Some(nil()) }
+    Block { term: Box::new(term), result: Some(nil()), locals: vec![] }
 }
 
 fn nil() -> Binding {
@@ -42,6 +43,7 @@ fn program(term: Term) -> Arc<Program> {
         version: "1".into(),
         description: String::new(),
         inputs: vec![],
+        assets: vec![],
         body: block(term),
         on_error: OnError::FailFast,
         timeout: None,

@@ -4,6 +4,7 @@
 //! Sequence, parallel and partial dissolve into edges of their block; the other composites
 //! become one step each that owns blocks of its own.
 
+mod access;
 mod names;
 mod program;
 mod upward;
@@ -12,10 +13,11 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-pub use self::program::{Bind, Code, Kind, Node, Program, Source, TaskUse};
+pub use self::program::{Accesses, Bind, Code, Kind, Node, Program, Read, Source, TaskUse, Use, YIELDS};
 pub use self::upward::{EXPECTED, expected};
 use super::read;
-use super::term::{Binding, Block, Definition, Term};
+use super::term::{Binding, Block, Declared, Definition, Term};
+use crate::access::Asset;
 use crate::expr::Expr;
 use crate::graph::Csr;
 use crate::problem::Problem;
@@ -49,6 +51,7 @@ impl Program {
         }
         let mut blocks: Vec<Code> = compiler.blocks.into_iter().flatten().collect();
         Self::extend(&mut blocks);
+        let accesses = access::place(definition, &mut blocks, compiler.locals, compiler.drafts);
         for node in blocks.iter_mut().flat_map(|block| &mut block.nodes) {
             if let Kind::Task(task) = &mut node.kind {
                 task.task = order[task.task as usize];
@@ -62,6 +65,7 @@ impl Program {
             timeout: definition.timeout,
             blocks,
             tasks: names.into_iter().map(|(name, _)| name).collect(),
+            accesses,
         })
     }
 }
@@ -93,6 +97,9 @@ struct Compiler<'t> {
     tasks: FxHashMap<Arc<str>, u32>,
     open: Vec<Open<'t>>,
     problems: Vec<Problem>,
+    /// Of each block that declares assets, and of each step that says what it does to some.
+    locals: Vec<(u32, &'t [Declared])>,
+    drafts: Vec<access::Draft>,
 }
 
 /// A term laid out in its block: which nodes begin it and which end it.
@@ -116,6 +123,9 @@ impl<'t> Compiler<'t> {
     fn block(&mut self, block: &'t Block, owner: Option<(u32, u32)>, binder: Binder<'t>, path: &str) -> u32 {
         let number = self.blocks.len() as u32;
         self.blocks.push(None);
+        if !block.locals.is_empty() {
+            self.locals.push((number, &block.locals));
+        }
         if let Binder::Item(name) | Binder::State(name) = binder
             && RESERVED.contains(&name)
         {
@@ -255,6 +265,19 @@ impl<'t> Compiler<'t> {
             Term::Activity(activity) => {
                 let next = self.tasks.len() as u32;
                 let task = *self.tasks.entry(activity.task.as_str().into()).or_insert(next);
+                if let Some(access) = &activity.access {
+                    let mut holes = Vec::with_capacity(access.len());
+                    for it in access.iter() {
+                        holes.push(match &it.asset {
+                            Asset::Value(expr) => vec![self.expr(expr, place, false)],
+                            Asset::Named(it) => {
+                                it.holes().map(|expr| self.expr(expr, place, false)).collect()
+                            }
+                        });
+                    }
+                    let (block, node) = owner;
+                    self.drafts.push(access::Draft { block, node, access: access.clone(), holes });
+                }
                 let bind = |me: &mut Self, binding| me.bind(binding, place, false);
                 Kind::Task(Box::new(TaskUse {
                     task,
@@ -269,6 +292,7 @@ impl<'t> Compiler<'t> {
                         .iter()
                         .map(|(name, expr)| (name.as_str().into(), self.expr(expr, place, true)))
                         .collect(),
+                    uses: None,
                     options: activity.options.clone(),
                 }))
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::access::assets::{AssetId, Assets};
 use crate::algebra::term::{Input, OnError, Options};
 use crate::expr::{Expr, Reference};
 use crate::graph::Csr;
@@ -18,7 +19,28 @@ pub struct Program {
     pub blocks: Vec<Code>,
     /// Names of the tasks used, sorted.
     pub tasks: Vec<Arc<str>>,
+    pub accesses: Accesses,
 }
+
+/// What is known of assets beside what each step does to them.
+#[derive(Clone, Debug, Default)]
+pub struct Accesses {
+    pub assets: Assets,
+    /// What is read of values without being declared, by block and node; nothing if no value is moved or changed.
+    pub reads: Vec<Read>,
+}
+
+/// A value that a node reads because it needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    pub block: u32,
+    /// `YIELDS` where it is what the block yields.
+    pub node: u32,
+    pub asset: AssetId,
+}
+
+/// In place of a node: the end of the block.
+pub const YIELDS: u32 = u32::MAX;
 
 /// A compiled block.
 #[derive(Clone, Debug)]
@@ -117,7 +139,21 @@ pub struct TaskUse {
     pub args: Vec<Bind>,
     pub kwargs: Vec<(Arc<str>, Bind)>,
     pub set: Vec<(Arc<str>, Bind)>,
+    /// What it does to assets; `None` if that is not said.
+    pub uses: Option<Box<[Use]>>,
     pub options: Arc<Options>,
+}
+
+/// What a step does to an asset.
+#[derive(Clone, Debug)]
+pub struct Use {
+    pub asset: AssetId,
+    /// See `access::assets`.
+    pub mode: u32,
+    /// Which of the declared accesses of the step it is.
+    pub index: u32,
+    /// What fills the holes of the asset's name, from left to right.
+    pub holes: Box<[Bind]>,
 }
 
 /// A binding with its names resolved.

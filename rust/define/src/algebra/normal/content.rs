@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::digest::{Colour, colour_of, constant, mix, put};
 use super::form;
-use crate::algebra::term::{Activity, Binding, Block, OnError, Term};
-use crate::algebra::write::write_options;
+use crate::access::name::Written;
+use crate::access::{Asset, Mode, Part, Piece};
+use crate::algebra::term::{Access, Activity, Binding, Block, Declared, OnError, Term};
+use crate::algebra::write::{asset as write_asset, write_options};
 use crate::expr::{Expr, Path, plain};
 use crate::value::Segment;
 
@@ -128,6 +130,64 @@ impl Content {
                 self.text(member);
                 self.refer(member.clone());
             }
+        }
+    }
+
+    /// What a step does to assets. Nothing is hashed where nothing is said.
+    fn accesses(&mut self, accesses: &mut Option<Arc<[Access]>>) {
+        let Some(access) = accesses else { return };
+        self.text("access");
+        let mut list = access.to_vec();
+        // The order in which they are given means nothing.
+        list.sort_by_cached_key(|it| {
+            let asset = match &it.asset {
+                Asset::Named(template) => template.to_string(),
+                Asset::Value(expr) => expr.source().to_owned(),
+            };
+            (it.mode.clone(), asset)
+        });
+        list.dedup();
+        for Access { mode, asset } in &mut list {
+            self.text(mode.name());
+            if let Mode::Reduces(operation) = mode {
+                self.text(operation);
+            }
+            match asset {
+                Asset::Value(expr) => {
+                    self.text("value");
+                    self.expr(expr);
+                }
+                Asset::Named(template) => {
+                    self.text("named");
+                    for part in &mut template.parts {
+                        match part {
+                            Part::Known(segment) => {
+                                self.text(&Written(std::slice::from_ref(segment)).to_string())
+                            }
+                            Part::Open(pieces) | Part::Select(pieces) => {
+                                for piece in pieces {
+                                    match piece {
+                                        Piece::Text(text) => self.text(text),
+                                        Piece::Hole(expr) => self.expr(expr),
+                                    }
+                                }
+                            }
+                        }
+                        self.text("/");
+                    }
+                }
+            }
+        }
+        *access = list.into();
+    }
+
+    /// What is declared of assets. Nothing is hashed where nothing is declared.
+    pub(super) fn declared(&mut self, declared: &mut [Declared]) {
+        declared.sort_by(|a, b| a.name.cmp(&b.name));
+        for it in declared {
+            self.text("asset");
+            self.text(&it.name);
+            put(&mut self.hasher, &write_asset(it));
         }
     }
 
@@ -268,7 +328,7 @@ fn steps_in(source: &str) -> Vec<(usize, usize, &str)> {
 /// Brings a step into normal form, and says what it is.
 pub(super) fn content(term: &mut Term) -> Content {
     match term {
-        Term::Activity(Activity { task, args, kwargs, set, options, .. }) => {
+        Term::Activity(Activity { task, args, kwargs, set, access, options, .. }) => {
             let mut it = Content::new("task");
             it.text(task);
             it.number(args.len() as i64);
@@ -280,6 +340,7 @@ pub(super) fn content(term: &mut Term) -> Content {
                 it.expr(expr);
             }
             put(&mut it.hasher, &write_options(options));
+            it.accesses(access);
             it
         }
         Term::Choice { branches, otherwise, .. } => {

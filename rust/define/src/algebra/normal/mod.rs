@@ -50,6 +50,11 @@ impl Definition {
             put(&mut hasher, input.kind.as_bytes());
             put(&mut hasher, input.default.as_deref().unwrap_or_default());
         }
+        if !normal.assets.is_empty() {
+            let mut content = Content::new("assets");
+            content.declared(&mut normal.assets.clone());
+            put(&mut hasher, &finish(&content.hasher).to_le_bytes());
+        }
         put(&mut hasher, &body.to_le_bytes());
         *hasher.finalize().as_bytes()
     }
@@ -65,6 +70,7 @@ impl Definition {
         for default in normal.inputs.iter_mut().filter_map(|input| input.default.as_mut()) {
             *default = constant(default).into();
         }
+        normal.assets.sort_by(|a, b| a.name.cmp(&b.name));
         let digest = form(&mut normal.body).digest;
         (normal, digest)
     }
@@ -142,6 +148,7 @@ fn form(block: &mut Block) -> Form {
     let mut by_rank: Vec<usize> = (0..terms.len()).collect();
     by_rank.sort_unstable_by_key(|&at| ranks[at]);
 
+    result.declared(&mut block.locals);
     let mut hasher = result.hasher;
     hasher.update(&(terms.len() as u64).to_le_bytes());
     by_rank.iter().for_each(|&at| {

@@ -171,7 +171,7 @@ fn what_a_text_says_is_no_reference() {
 // ---- against the reference interpreter
 
 fn whole(term: &Small) -> Definition {
-    let body = Block { term: Box::new(term.term(&mut 0)), result: None };
+    let body = Block { term: Box::new(term.term(&mut 0)), result: None, locals: vec![] };
     let result = Some(Binding::Const([0xc0u8].as_slice().into()));
     Definition { body: Block { result, ..body }, ..definition(&json!([])) }
 }

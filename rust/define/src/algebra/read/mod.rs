@@ -3,6 +3,7 @@
 //! Input is hostile until checked: nesting is bounded, every field is known or refused, and
 //! all problems are reported at once, each with its place.
 
+mod access;
 mod binding;
 mod composite;
 mod fields;
@@ -16,7 +17,7 @@ use rustc_hash::FxHashSet;
 
 use self::fields::{first, join};
 use self::terms::After;
-use super::term::{Definition, Input, Options};
+use super::term::{Access, Block, Definition, Input, Options};
 use crate::problem::Problem;
 use crate::value::{self, Item};
 
@@ -66,6 +67,8 @@ struct Reader {
     problems: Vec<Problem>,
     /// Equal options are one allocation.
     options: HashMap<Options, Arc<Options>>,
+    /// Equal accesses, too; by the bytes of the four fields.
+    accesses: HashMap<Vec<u8>, Arc<[Access]>>,
     /// Per open block: the `after` fields of its partials, in order of appearance.
     after: Vec<Vec<Vec<After>>>,
 }
@@ -80,19 +83,23 @@ impl Reader {
         let on_error = self.on_error(&mut object);
         let timeout = object.take("timeout").and_then(|it| self.duration(it, "timeout"));
         let (term, result) = (object.take("term"), object.take("result"));
+        let assets = object.take("assets").map_or(Vec::new(), |it| self.assets(it, "assets", true));
+        let locals = object.take("locals").map_or(Vec::new(), |it| self.assets(it, "locals", false));
         let body = term.map(|term| self.block_of(term, result, "term", "result", 0));
         for (key, given) in [("name", name.is_some()), ("term", body.is_some())] {
             if !given {
                 self.missing(key);
             }
         }
-        self.finish(object, "name, version, description, inputs, on_error, timeout, term, result");
+        let known = "name, version, description, inputs, assets, locals, on_error, timeout, term, result";
+        self.finish(object, known);
         Some(Definition {
             name: name.unwrap_or_default(),
             version,
             description: description.unwrap_or_default(),
             inputs,
-            body: body.unwrap_or_else(terms::nothing),
+            assets,
+            body: Block { locals, ..body.unwrap_or_else(terms::nothing) },
             on_error,
             timeout,
         })

@@ -31,9 +31,11 @@ impl Reader {
             && let Some(term) = object.take("term")
         {
             let result = object.take("result");
-            let (at, result_at) = (object.at("term"), object.at("result"));
-            self.finish(object, "term, result");
-            return self.block_of(term, result, &at, &result_at, depth);
+            let (at, result_at, locals_at) = (object.at("term"), object.at("result"), object.at("locals"));
+            let locals = object.take("locals").map(|it| self.assets(it, &locals_at, false));
+            self.finish(object, "term, result, locals");
+            let block = self.block_of(term, result, &at, &result_at, depth);
+            return Block { locals: locals.unwrap_or_default(), ..block };
         }
         self.block_of(bytes, None, place, "", depth)
     }
@@ -63,7 +65,7 @@ impl Reader {
             }
         });
         self.order(&mut term, &mut after.into_iter());
-        Block { term: Box::new(term), result }
+        Block { term: Box::new(term), result, locals: Vec::new() }
     }
 
     /// Turns the `after` fields of a block's partials into edges, now that every step has its id.
@@ -184,7 +186,7 @@ impl Reader {
                 Term::Partial { terms, edges: Vec::new() }
             }
             "task" => {
-                known = "task, id, args, with, set, after, options".to_owned();
+                known = "task, id, args, with, set, after, options, reads, writes, takes, reduces".to_owned();
                 self.activity(body, &at, &mut object)
             }
             _ => {
@@ -241,22 +243,23 @@ impl Reader {
                 }
             }
         }
+        let access = self.accesses(object);
         let place = object.at("options");
         let options = object.take("options").map(|bytes| self.options(bytes, &place)).unwrap_or_default();
         let options = self.options.entry(options).or_insert_with_key(|key| Arc::new(key.clone())).clone();
-        Term::Activity(Activity { id, task, args, kwargs, set, options })
+        Term::Activity(Activity { id, task, args, kwargs, set, access, options })
     }
 }
 
 /// The block that does nothing.
 pub(super) fn nothing() -> Block {
-    Block { term: Box::new(Term::Sequence(Vec::new())), result: None }
+    Block { term: Box::new(Term::Sequence(Vec::new())), result: None, locals: Vec::new() }
 }
 
 /// The step that stands for a term that could not be read.
 fn unread(id: String) -> Term {
     let (task, options) = (String::new(), Arc::default());
-    Term::Activity(Activity { id, task, args: vec![], kwargs: vec![], set: vec![], options })
+    Term::Activity(Activity { id, task, args: vec![], kwargs: vec![], set: vec![], access: None, options })
 }
 
 /// Calls with the id of every step of the block, and what it is called by default.

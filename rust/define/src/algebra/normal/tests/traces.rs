@@ -74,6 +74,7 @@ impl Small {
                 args: vec![],
                 kwargs: vec![],
                 set: vec![],
+                access: None,
                 options: Arc::default(),
             }),
             Small::Seq(parts) => Term::Sequence(all(parts)),
@@ -291,5 +292,5 @@ fn id(next: &mut usize) -> String {
 }
 
 fn block(term: Term) -> Block {
-    Block { term: Box::new(term), result: Some(Binding::Const([0xc0u8].as_slice().into())) }
+    Block { term: Box::new(term), result: Some(Binding::Const([0xc0u8].as_slice().into())), locals: vec![] }
 }
