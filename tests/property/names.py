@@ -4,12 +4,13 @@ A name is a tuple of segments. A segment is one of
 
 - `("text", pieces)`: pieces are texts and holes; a hole is a tuple that says whose value it is;
 - `("range", from, to)` and `("part", number, of)`, whose parts are numbers, or pieces with holes;
-- `("value", key)`: what a step (or an item, a state, an input) holds, then `("field", name)` inside it;
+- `("value", key)`: what a step (or an item, a state, an input) holds, then `("field", name)` inside it, and
+  `("item", block)` for the member of a list that one iteration has;
 - `("local", block, name)`: what was born with one instance of a block;
 - `("within", name)`: a declared asset inside what its declaration says.
 
 Two names surely meet if they do whatever the holes stand for. Holes are equal if they are the same;
-otherwise nothing is known of them.
+otherwise nothing is known of them. A segment with holes surely meets itself only, beside what contains it.
 """
 
 from __future__ import annotations
@@ -44,9 +45,7 @@ def parse(template: str, resolve: Resolve) -> Name:
 
 def holes(template: str) -> list[str]:
     """The expressions in a template."""
-    found: list[str] = []
-    _pieces(template, lambda text: found.append(text) or "")
-    return found
+    return [it[0] for it in _pieces(template, lambda text: (text,)) if isinstance(it, tuple)]
 
 
 def _pieces(template: str, resolve: Resolve) -> list[Piece]:
@@ -111,24 +110,22 @@ def _selector(segment: Segment) -> bool:
     return segment[0] in ("range", "part")
 
 
-def _known(segment: Segment) -> bool:
-    return all(isinstance(it, int) for it in segment[1:])
+def _open(segment: Segment) -> bool:
+    parts = segment[1] if segment[0] == "text" else segment[1:]
+    return not all(isinstance(it, (str, int)) for it in parts)
 
 
 def _meets(a: Segment, b: Segment) -> bool:
     """Whether two parts of one asset surely have something in common."""
     if a == b:
         return True
-    if not (_selector(a) or _selector(b)):
+    if not (_selector(a) or _selector(b)) or _open(a) or _open(b):
         return False
     if a[0] != b[0]:
         return True
     if a[0] == "part":
-        if not (isinstance(a[2], int) and isinstance(b[2], int)):
-            return False
-        # Parts of one number are apart; with holes they may be one or not.
         return bool(a[2] != b[2])
-    return _known(a) and _known(b) and bool(a[1] < b[2] and b[1] < a[2])
+    return bool(a[1] < b[2] and b[1] < a[2])
 
 
 def meets(a: Name, b: Name) -> bool:
@@ -143,11 +140,12 @@ def contains(a: Name, b: Name) -> bool:
     for x, y in zip(a, b, strict=False):
         if x == y:
             continue
-        ranges = x[0] == y[0] == "range" and _known(x) and _known(y)
-        if not (ranges and x[1] <= y[1] and y[2] <= x[2]):
+        if not (x[0] == y[0] == "range") or _open(x) or _open(y):
+            return False
+        if not (x[1] <= y[1] and y[2] <= x[2]):
             return False
     return True
 
 
 def is_value(name: Name) -> bool:
-    return name[0][0] == "value"
+    return bool(name[0][0] == "value")

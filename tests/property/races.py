@@ -24,12 +24,13 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple
 
 from tests.property import names
 from tests.property.unfold import Act, Alt, First, Par, Process, Try, Use, unfold
 
-MOST = 20_000
+MOST = 3_000
 """Executions of one definition that are looked at."""
 
 Place = tuple[str, int]
@@ -40,12 +41,11 @@ class TooMany(Exception):
     """A definition has more executions than can be looked at."""
 
 
-@dataclass(frozen=True)
-class Execution:
-    """Steps, and all pairs of which the first is before the second."""
+class Execution(NamedTuple):
+    """Steps, and for each the set of those before it, as bits."""
 
     acts: tuple[Act, ...] = ()
-    before: frozenset[tuple[int, int]] = frozenset()
+    before: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def executions(process: Process, *, all_cuts: bool = False) -> list[Execution]:
     def ways(process: Process) -> list[Execution]:
         match process:
             case Act():
-                return [Execution((process,))]
+                return [Execution((process,), (0,))]
             case Par(members, before):
                 return product([ways(it) for it in members], before)
             case Alt(options):
@@ -105,38 +105,39 @@ def once(found: Iterable[Execution]) -> list[Execution]:
 
 def product(members: list[list[Execution]], before: Iterable[tuple[int, int]]) -> list[Execution]:
     """Each way with each: the members side by side, but for those that are before others."""
+    if prod(map(len, members)) > MOST:
+        raise TooMany
     return once(_together(them, [*before]) for them in itertools.product(*members))
 
 
 def _together(members: tuple[Execution, ...], before: list[tuple[int, int]]) -> Execution:
     starts = [*itertools.accumulate((len(it.acts) for it in members), initial=0)]
-    order = {(a + start, b + start) for it, start in zip(members, starts, strict=False) for a, b in it.before}
-    for a, b in before:
-        order |= {*itertools.product(range(starts[a], starts[a + 1]), range(starts[b], starts[b + 1]))}
-    return Execution(tuple(act for it in members for act in it.acts), frozenset(order))
+    whole = [(1 << len(it.acts)) - 1 << start for it, start in zip(members, starts, strict=False)]
+    outer = [sum(whole[a] for a, b in before if b == at) for at in range(len(members))]
+    order = (mask << starts[at] | outer[at] for at, it in enumerate(members) for mask in it.before)
+    return Execution(tuple(act for it in members for act in it.acts), tuple(order))
 
 
 def cuts(whole: list[Execution], every: bool) -> list[Execution]:
     """What may have begun of a process when it is stopped."""
     found = []
     for it in whole:
-        steps = range(len(it.acts))
-        kept = [{a for a, b in it.before if b == last} | {last} for last in steps]
+        kept = [mask | 1 << last for last, mask in enumerate(it.before)]
         if every:
+            some = range(1 << len(it.acts))
             kept = [
-                {*some}
-                for count in steps
-                for some in itertools.combinations(steps, count + 1)
-                if all(a in some for a, b in it.before if b in some)
+                sub
+                for sub in some
+                if all(not sub >> at & 1 or mask & ~sub == 0 for at, mask in enumerate(it.before))
             ]
-        found += [_restricted(it, sorted(some)) for some in [set[int](), *kept]]
+        found += [_restricted(it, sub) for sub in [0, *kept]]
     return once(found)
 
 
-def _restricted(whole: Execution, kept: list[int]) -> Execution:
-    number = {old: new for new, old in enumerate(kept)}
-    order = {(number[a], number[b]) for a, b in whole.before if a in number and b in number}
-    return Execution(tuple(whole.acts[at] for at in kept), frozenset(order))
+def _restricted(whole: Execution, kept: int) -> Execution:
+    steps = [at for at in range(len(whole.acts)) if kept >> at & 1]
+    order = (sum(1 << new for new, old in enumerate(steps) if whole.before[at] >> old & 1) for at in steps)
+    return Execution(tuple(whole.acts[at] for at in steps), tuple(order))
 
 
 # ------------------------------------------------------------------------------------------ races
@@ -173,9 +174,11 @@ def conflicts(a: Act, b: Act) -> tuple[tuple[tuple[Place, Place], str], ...]:
 
 
 def races(execution: Execution) -> Iterable[tuple[tuple[Place, Place], str]]:
-    for a, b in itertools.combinations(range(len(execution.acts)), 2):
-        if (a, b) not in execution.before and (b, a) not in execution.before:
-            yield from conflicts(execution.acts[a], execution.acts[b])
+    acts, before = execution
+    for b, after in enumerate(acts):
+        for a in range(b):
+            if not (before[b] >> a & 1 or before[a] >> b & 1):
+                yield from conflicts(acts[a], after)
 
 
 # ------------------------------------------------------------------------------------------ moves
@@ -206,9 +209,16 @@ def misuses(taker: Act, user: Act) -> tuple[tuple[Use, Use], ...]:
 
 
 def moves(execution: Execution) -> Iterable[tuple[Place, Place]]:
-    acts, before = execution.acts, execution.before
-    for a, b in before:
-        for taken, use in misuses(acts[a], acts[b]):
-            between = (acts[at] for at in range(len(acts)) if (a, at) in before and (at, b) in before)
-            if not any(makes_anew(it, taken.name) for act in between for it in act.uses):
-                yield (acts[a].path, taken.index), (acts[b].path, use.index)
+    acts, before = execution
+    for a, taker in enumerate(acts):
+        if not any(use.mode == "takes" for use in taker.uses):
+            continue
+        for b, user in enumerate(acts):
+            if not before[b] >> a & 1:
+                continue
+            for taken, use in misuses(taker, user):
+                between = (
+                    acts[at] for at, mask in enumerate(before) if mask >> a & 1 and before[b] >> at & 1
+                )
+                if not any(makes_anew(it, taken.name) for act in between for it in act.uses):
+                    yield (taker.path, taken.index), (user.path, use.index)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, given, reject, settings
 
-from tests.property import race_cases, races, traces
-from tests.property.race_cases import Case
+from tests.property import accesses, race_cases, races, traces
+from tests.property.race_cases import Case, Json
 from tests.property.unfold import unfold
 
 
@@ -26,6 +27,24 @@ def test_the_oracle_says_what_was_worked_out_by_hand(case: Case) -> None:
 @pytest.mark.parametrize("case", race_cases.CASES, ids=lambda case: case.name)
 def test_all_traces_show_the_same(case: Case) -> None:
     found, shown = races.check(case.definition), traces.check(unfold(case.definition))
+    assert found.races == shown.races
+    if not shown.races:
+        assert found.moves == shown.moves
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+@given(accesses.definitions(steps=3))
+def test_all_traces_of_small_definitions_show_the_same(definition: Json) -> None:
+    process = unfold(definition)
+    try:
+        found, shown = races.check(definition), traces.check(process)
+    except races.TooMany:
+        reject()
     assert found.races == shown.races
     if not shown.races:
         assert found.moves == shown.moves

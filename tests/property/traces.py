@@ -8,22 +8,19 @@ from dataclasses import dataclass
 from tests.property import names, races
 from tests.property.unfold import NOTHING, Act, Alt, First, Par, Process, Try
 
-MOST = 30_000
+MOST = 5_000
 """States of one process that are looked at."""
 
 
 @dataclass(frozen=True)
-class Begun:
+class Begun(Act):
     """A step that has started and not ended."""
 
-    act: Act
+
+State = tuple[Process, frozenset[tuple[names.Name, races.Place]]]
 
 
-Residue = Process | Begun
-State = tuple[Residue, frozenset[tuple[names.Name, races.Place]]]
-
-
-def done(process: Residue) -> bool:
+def done(process: Process) -> bool:
     match process:
         case Par(members):
             return all(map(done, members))
@@ -34,15 +31,15 @@ def done(process: Residue) -> bool:
     return False
 
 
-def following(process: Residue) -> Iterator[tuple[Act | None, Residue]]:
+def following(process: Process) -> Iterator[tuple[Act | None, Process]]:
     """What may happen next: the step that starts, if one does, and what is left then."""
     if done(process):
         return
     match process:
-        case Act():
-            yield process, Begun(process)
         case Begun():
             yield None, NOTHING
+        case Act(path, uses):
+            yield process, Begun(path, uses)
         case Par(members, before):
             for at, member in enumerate(members):
                 if all(done(members[a]) for a, b in before if b == at):
@@ -59,10 +56,10 @@ def following(process: Residue) -> Iterator[tuple[Act | None, Residue]]:
                     yield started, First(count, (*branches[:at], left, *branches[at + 1 :]))
 
 
-def open_steps(process: Residue) -> list[Act]:
+def open_steps(process: Process) -> list[Act]:
     match process:
-        case Begun(act):
-            return [act]
+        case Begun(path, uses):
+            return [Act(path, uses)]
         case Par(members) | First(_, members):
             return [] if done(process) else [it for member in members for it in open_steps(member)]
         case Try(body):

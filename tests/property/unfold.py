@@ -7,36 +7,48 @@ complete (`First`). Every instance of a block has a key of its own, so that equa
 What the format leaves open is read like this:
 
 - A name's hole and a value that is accessed order steps as bindings do: who needs a result waits for it.
-- A condition, the items of an each, the inputs of a workflow and the first state of a loop are read at a moment
-  before the body (a loop's condition before each iteration and after the last). A result of a block that
-  has to be evaluated is read after the steps that it names, beside the others; one that only hands on
-  whole results, when the block ends. These reads are those of the step that owns the block.
-- In an expression that is no plain path each path is read by itself.
-- An input of a sub-workflow that is bound to a path is that path, for holes and for values; bound to a
-  text or a whole number, it is that text. Bound to anything else its holes are equal in one instance.
-- Items, states and the inputs of the whole workflow are values that can be taken, each one by itself: an
-  item is no part of the list.
+- A condition, the items of an each, the inputs of a workflow and the first state of a loop are read at a
+  moment before the body (a loop's condition before each iteration and after the last). A result of a
+  block that has to be evaluated is read after the steps that it names, beside the others; one that only
+  hands on whole results, when the block ends. These reads are those of the step that owns the block.
+- In an expression that is no plain path each path is read by itself. A hole reads nothing: a name is a text.
+- An input of a sub-workflow that is bound to a path or an expression is that, for holes and for values;
+  bound to a text or a whole number, it is that text. Bound to anything else its holes are equal in one
+  instance. So are those of a workflow that begins itself, whose inputs are not followed.
+- An item is a part of the list that the each goes through, where that is a value; states, and inputs
+  that are not followed, are values by themselves.
+- A sub-workflow sees local assets of its own only, as it sees its own steps only.
 - A recursion at the bound of this oracle does nothing.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.property import names
+from tests.property.layout import (
+    Json,
+    Layout,
+    Parts,
+    as_block,
+    begins,
+    closed,
+    declared,
+    expressions,
+    kind_of,
+    own,
+    path_of,
+    paths_in,
+    steps_of,
+)
 
-Json = dict[str, Any]
 Key = tuple[Any, ...]
 
 TIMES = 2
 """How often a loop goes round, an each begins and a workflow begins itself, at most."""
-
-KINDS = ("task", "sequence", "parallel", "partial", "choice", "loop", "each", "workflow", "timeout", "try", "sleep",
-         "signal", "first")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -105,206 +117,15 @@ def alt(options: Iterable[Process]) -> Process:
     return once[0] if len(once) == 1 else Alt(once)
 
 
-# ------------------------------------------------------------------------------------ expressions
-
-PATH = re.compile(r"""([A-Za-z_]\w*)((?:\s*\.\s*[A-Za-z_]\w*|\s*\[\s*(?:"[^"]*"|'[^']*'|\d+)\s*\])*)""")
-PART = re.compile(r"""\.\s*(\w+)|\[\s*(?:"([^"]*)"|'([^']*)'|(\d+))\s*\]""")
-WORDS = {"true", "false", "null", "in"}
-
-Parts = tuple[str | int, ...]
-
-
-def _parts(text: str) -> Parts:
-    return tuple(
-        int(number) if number else word or double or single
-        for word, double, single, number in PART.findall(text)
-    )
-
-
-def path_of(text: str) -> tuple[str, Parts] | None:
-    """The root and the parts of an expression that is a plain path."""
-    found = PATH.fullmatch(text.strip())
-    return None if found is None or found[1] in WORDS else (found[1], _parts(found[2]))
-
-
-def paths_in(text: str) -> list[tuple[str, Parts]]:
-    """All paths that an expression reads."""
-    found, at = [], 0
-    while at < len(text):
-        if text[at] in "\"'":
-            at = text.index(text[at], at + 1) + 1
-        elif (match := PATH.match(text, at)) and (at == 0 or not re.match(r"[\w.]", text[at - 1])):
-            called = text[match.end() :].lstrip().startswith("(")
-            parts = _parts(match[2])
-            if match[1] not in WORDS and not (called and not parts):
-                # `steps.a.rows.size()` reads `steps.a.rows`.
-                found.append((match[1], parts[:-1] if called else parts))
-            at = match.end()
-        else:
-            at += 1
-    return found
-
-
-def expressions(binding: Any) -> Iterator[str]:
-    """All expressions in a binding."""
-    if isinstance(binding, list):
-        for it in binding:
-            yield from expressions(it)
-    elif isinstance(binding, dict):
-        if [*binding] == ["$"]:
-            yield binding["$"]
-        elif [*binding] != ["$const"]:
-            for it in binding.values():
-                yield from expressions(it)
-
-
-def declared(step: Json) -> list[tuple[str, Any, str]]:
-    """The accesses of a task: mode, name, operation."""
-    found = []
-    for mode in ("reads", "writes", "takes"):
-        given = step.get(mode, [])
-        found += [(mode, name, "") for name in (given if isinstance(given, list) else [given])]
-    return found + [("reduces", name, operation) for name, operation in step.get("reduces", {}).items()]
-
-
-def _holes(name: Any) -> list[str]:
-    """The expressions in a name."""
-    return [name["$"]] if isinstance(name, dict) else names.holes(name)
-
-
-# ----------------------------------------------------------------------------------------- blocks
-
-
-def kind_of(term: Any) -> str:
-    return "sequence" if isinstance(term, list) else next(it for it in KINDS if it in term)
-
-
-def _as_block(block: Any) -> Json:
-    return block if isinstance(block, dict) and "term" in block else {"term": block}
-
-
-def _inner(term: Json) -> list[Any]:
-    """The blocks of a step that see the names round it."""
-    kind = kind_of(term)
-    if kind == "choice":
-        return [it["then"] for it in term["choice"]] + ([term["else"]] if "else" in term else [])
-    if kind == "loop":
-        return [term["loop"]]
-    if kind in ("each", "timeout"):
-        return [term["do"]]
-    if kind == "try":
-        return [term["try"], term["catch"]]
-    return [*term["of"]] if kind == "first" else []
-
-
-def own(term: Json, *, declared_values: bool = True) -> list[str]:
-    """The expressions that a step itself evaluates; values that it says it accesses are none, if so asked."""
-    kind = kind_of(term)
-    found = [*expressions(term.get("args", [])), *expressions(term.get("with", {}))]
-    found += [*term.get("set", {}).values(), *expressions(term.get("init"))]
-    accessed = [name for _, name, _ in declared(term) if declared_values or isinstance(name, str)]
-    found += [hole for name in accessed for hole in _holes(name)]
-    if kind == "choice":
-        found += [branch["if"] for branch in term["choice"]]
-    if kind == "loop":
-        found.append(term["while"])
-    if kind in ("each", "sleep"):
-        found += expressions(term[kind])
-    return found
-
-
-def _wanted(term: Any) -> set[str]:
-    """The ids of steps outside a term that it refers to."""
-    if isinstance(term, list) or kind_of(term) in ("sequence", "parallel", "partial"):
-        members = term if isinstance(term, list) else term[kind_of(term)]
-        return set().union(*map(_wanted, members))
-    found = _steps(own(term))
-    for block in map(_as_block, _inner(term)):
-        inside = _wanted(block["term"]) | _steps(expressions(block.get("result")))
-        found |= inside - {*Layout(block["term"]).ids}
-    return found
-
-
-def _steps(texts: Iterable[str]) -> set[str]:
-    return {str(parts[0]) for text in texts for root, parts in paths_in(text) if root == "steps" and parts}
-
-
-class Layout:
-    """The steps of a block, what they are called, and which are before which."""
-
-    def __init__(self, term: Any) -> None:
-        self.steps: list[Json] = []
-        self._collect(term)
-        self.ids = self._names()
-        self._at = 0
-        self.before: set[tuple[int, int]] = set()
-        self._lay(term)
-
-    def _collect(self, term: Any) -> None:
-        kind = kind_of(term)
-        if kind in ("sequence", "parallel", "partial"):
-            for member in term if isinstance(term, list) else term[kind]:
-                self._collect(member)
-        else:
-            self.steps.append(term)
-
-    def _names(self) -> list[str]:
-        taken = {step["id"] for step in self.steps if "id" in step}
-        found = []
-        for step in self.steps:
-            kind = kind_of(step)
-            base = step[kind] if kind in ("task", "workflow", "signal") else kind
-            base = re.sub(r"[/\[\]]", "_", base).lstrip("$") or "step"
-            name = step.get("id") or next(
-                it
-                for it in itertools.chain([base], (f"{base}_{n}" for n in itertools.count(2)))
-                if it not in taken
-            )
-            taken.add(name)
-            found.append(name)
-        return found
-
-    def _lay(self, term: Any) -> list[int]:
-        kind = kind_of(term)
-        if kind not in ("sequence", "parallel", "partial"):
-            self._at += 1
-            return [self._at - 1]
-        members = term if isinstance(term, list) else term[kind]
-        laid = [self._lay(member) for member in members]
-        order: set[tuple[int, int]] = set()
-        if kind == "sequence":
-            order = {*itertools.combinations(range(len(laid)), 2)}
-        if kind == "partial":
-            owner = {self.ids[step]: at for at, steps in enumerate(laid) for step in steps}
-            order = {(owner[name], at) for at, it in enumerate(members) for name in it.get("after", ())}
-        for a, b in closed(order):
-            self.before |= {*itertools.product(laid[a], laid[b])}
-        return [step for steps in laid for step in steps]
-
-    def order(self) -> set[tuple[int, int]]:
-        """Which steps are before which, by the terms and by what they need."""
-        number = {name: at for at, name in enumerate(self.ids)}
-        needs = {
-            (number[it], at) for at, step in enumerate(self.steps) for it in _wanted(step) if it in number
-        }
-        return closed(self.before | needs)
-
-
-def closed(order: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
-    """An order with all that follows from it."""
-    found = {*order}
-    while more := {(a, d) for a, b in found for c, d in found if b == c} - found:
-        found |= more
-    assert all(a != b for a, b in found), "steps wait for each other"
-    return found
-
-
 # ---------------------------------------------------------------------------------------- scopes
 
 
 @dataclass(frozen=True)
 class Call:
-    """A workflow that has begun: what it is called, its body, its inputs and whence they come."""
+    """A workflow that has begun: what it is called, its body, its inputs and whence they come.
+
+    Without a caller, nothing is known of its inputs.
+    """
 
     name: str
     path: str
@@ -321,6 +142,7 @@ class Frame:
     key: Key
     ids: frozenset[str] = frozenset()
     item: str = ""
+    items: names.Name | None = None
     state: str = ""
     call: Call | None = None
     error: bool = False
@@ -367,8 +189,10 @@ class Scope:
         if call.caller is None:
             return "value", own, parts
         given = call.inputs[name]
-        if isinstance(given, dict) and [*given] == ["$"] and (path := path_of(given["$"])):
-            return call.caller.lookup(path[0], path[1] + parts)
+        if isinstance(given, dict) and [*given] == ["$"]:
+            if path := path_of(given["$"]):
+                return call.caller.lookup(path[0], path[1] + parts)
+            return "other", own if parts else call.caller.hole(given["$"]), parts
         if isinstance(given, (str, int)) and not isinstance(given, bool) and not parts:
             return "constant", str(given), ()
         return "other", own, parts
@@ -377,7 +201,7 @@ class Scope:
         """What stands for a hole in a name."""
         if path := path_of(text):
             kind, key, parts = self.lookup(*path)
-            return key if kind == "constant" else ("hole", key, parts)
+            return key if kind == "constant" or key[0] == "hole" else ("hole", key, parts)
         return ("hole", text, tuple(self.lookup(*it) for it in paths_in(text)))
 
     def name(self, given: Any) -> names.Name | None:
@@ -392,6 +216,8 @@ class Scope:
                 prefix = names.parse(born, str)
                 if found[: len(prefix)] == prefix:
                     return (("local", frame.key, born), *found[len(prefix) :])
+            if frame.call is not None:
+                break
         return self._placed(found)
 
     def _placed(self, found: names.Name) -> names.Name:
@@ -406,7 +232,11 @@ class Scope:
         kind, key, rest = self.lookup(root, parts)
         if kind != "value":
             return None
-        return (("value", key), *(("field", part) for part in rest))
+        fields = (("field", part) for part in rest)
+        for frame in self.frames:
+            if key == ("held", frame.key) and frame.items is not None:
+                return (*frame.items, ("item", frame.key), *fields)
+        return (("value", key), *fields)
 
     def reads(self, texts: Iterable[str]) -> list[Use]:
         """What expressions read by themselves."""
@@ -424,7 +254,7 @@ def unfold(definition: Json) -> Process:
         for name, asset in definition.get("assets", {}).items()
         if "within" in asset
     }
-    body = {key: definition[key] for key in ("term", "result", "locals") if key in definition}
+    body: Json = {key: definition[key] for key in ("term", "result", "locals") if key in definition}
     call = Call(definition["name"], "", body)
     return _block(body, Scope((), within), Frame(("",), call=call), "", "")
 
@@ -435,7 +265,7 @@ def _act(path: str, uses: Iterable[Use]) -> Process:
 
 
 def _block(block: Any, scope: Scope, frame: Frame, prefix: str, owner: str) -> Process:
-    block = _as_block(block)
+    block = as_block(block)
     layout = Layout(block["term"])
     born = tuple(block.get("locals", ()))
     inside = scope.inside(replace(frame, ids=frozenset(layout.ids), born=born))
@@ -447,10 +277,10 @@ def _block(block: Any, scope: Scope, frame: Frame, prefix: str, owner: str) -> P
     if "result" in block:
         texts = [*expressions(block["result"])]
         last = len(members)
-        wanted = range(last)
-        if not all(map(_handed_on, texts)):
-            wanted = [at for at in wanted if layout.ids[at] in _steps(texts)]
-        order = closed(order | {(at, last) for at in wanted})
+        whole = all(map(_handed_on, texts))
+        order = closed(
+            order | {(at, last) for at in range(last) if whole or layout.ids[at] in steps_of(texts)}
+        )
         # What a block yields is read by the step that owns it.
         members.append(_act(owner, inside.reads(texts)))
     return par(members, order)
@@ -488,7 +318,7 @@ class Unfolding:
         return _act(self.path, self.scope.reads(text for it in bindings for text in expressions(it)))
 
     def _task(self) -> Process:
-        uses = self.scope.reads(own(self.step, declared_values=False))
+        uses = self.scope.reads(own(self.step, accesses=False))
         for index, (mode, given, operation) in enumerate(declared(self.step)):
             if name := self.scope.name(given):
                 uses.append(Use(index, mode, name, operation))
@@ -521,7 +351,9 @@ class Unfolding:
 
     def _each(self) -> Process:
         items = self.step["each"]
-        bodies = [self._inside(self.step["do"], at, item=self.step.get("as", "item")) for at in range(TIMES)]
+        path = path_of(items["$"]) if isinstance(items, dict) and [*items] == ["$"] else None
+        name, within = self.step.get("as", "item"), self.scope.value(*path) if path else None
+        bodies = [self._inside(self.step["do"], at, item=name, items=within) for at in range(TIMES)]
         counts = range(TIMES + 1)
         constant = items["$const"] if isinstance(items, dict) and [*items] == ["$const"] else items
         if isinstance(constant, list) and not [*expressions(constant)]:
@@ -533,12 +365,14 @@ class Unfolding:
         name, given = self.step["workflow"], self.step.get("with", {})
         begin = self._reading(given)
         if "do" in self.step:
-            call = Call(name, f"{self.path}/", _as_block(self.step["do"]), given, self.scope)
-            return seq(begin, self._inside(call.body, call=call))
+            body = as_block(self.step["do"])
+            caller = None if begins(body["term"], name) else self.scope
+            call = Call(name, f"{self.path}/", body, given, caller)
+            return seq(begin, self._inside(body, call=call))
         at, call = self.scope.calls(name)
         if call.depth >= min(TIMES, self.step["max_depth"]):
             return begin
-        again = replace(call, inputs=given, caller=self.scope, depth=call.depth + 1)
+        again = replace(call, depth=call.depth + 1)
         outside = Scope(self.scope.frames[:at], self.scope.within)
         begun = _block(
             call.body, outside, Frame(self.key, call=again), call.path, call.path.removesuffix("/")
