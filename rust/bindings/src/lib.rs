@@ -2,6 +2,7 @@
 
 mod column;
 mod engine;
+mod findings;
 mod graph;
 mod job;
 mod plan;
@@ -18,7 +19,7 @@ use ferroflow_define::{Definition, Problem, value};
 use pyo3::call::PyCallArgs;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use std::sync::Arc;
 
 /// An exception of `ferroflow.errors`.
@@ -84,6 +85,14 @@ impl Program {
     #[getter]
     fn hash(&self, py: Python<'_>) -> String {
         blake3::Hash::from_bytes(py.detach(|| self.definition.hash())).to_hex().to_string()
+    }
+
+    /// What is wrong with what steps do to assets, or may be: at most so many races of a block.
+    #[pyo3(signature = (most = ferroflow_define::access::finding::LISTED))]
+    fn check<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let found = py.detach(|| ferroflow_define::access::finding::findings(&self.compiled, most, threads));
+        found.iter().map(|finding| findings::object(py, finding)).collect()
     }
 
     /// The definition object of the normal form.

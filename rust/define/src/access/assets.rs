@@ -116,7 +116,8 @@ impl Symbol {
     pub fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
             (Symbol::Named(a), Symbol::Named(b)) => a.overlaps(b),
-            // All that is inside is met by what nothing is known of but that it is a selection.
+            // A selection may be of anything that is inside, but of two nothing is known.
+            _ if self.is_selector() != other.is_selector() => true,
             _ => self == other,
         }
     }

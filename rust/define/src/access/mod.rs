@@ -1,7 +1,12 @@
 //! What steps do to assets: names, modes, and which of them may be at the same time.
 
 pub mod assets;
+pub mod check;
+pub mod finding;
+mod lints;
+mod moves;
 pub mod name;
+pub mod races;
 mod template;
 
 use std::sync::Arc;

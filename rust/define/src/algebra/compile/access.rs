@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::program::{Accesses, Bind, Code, Kind, Read, Source, Use, YIELDS};
-use crate::access::assets::{Assets, Bit, Hole, READS, Root, Symbol, VALUES, WORLD};
-use crate::access::name::{self, Segment};
-use crate::access::{Asset, Part, Piece};
+use super::program::{Accesses, Bind, Code, Fault, Kind, Read, Source, Use, YIELDS};
+use crate::access::assets::{Assets, Bit, Hole, READS, Root, Symbol, TAKES, VALUES, WORLD};
+use crate::access::check::At;
+use crate::access::name::{self, Segment, Written};
+use crate::access::{Asset, Kind as Declaration, Part, Piece};
 use crate::algebra::term::{Access, Declared, Definition};
 use crate::value::{self, Item, Segment as Selected};
 
@@ -30,12 +31,13 @@ pub(super) fn place(
     let mut placer = Placer::new(definition, blocks, locals);
     let mut found = Vec::with_capacity(drafts.len());
     for draft in drafts {
-        let mut uses = Vec::with_capacity(draft.access.len());
+        let mut uses: Vec<Use> = Vec::with_capacity(draft.access.len());
         for (index, (access, holes)) in draft.access.iter().zip(draft.holes).enumerate() {
             let mode = placer.assets.mode(&access.mode);
             let (asset, holes) = match &access.asset {
                 Asset::Named(template) => {
-                    let (asset, holes) = placer.named(draft.block, &template.parts, holes);
+                    let at = At { block: draft.block, node: draft.node, index: index as u32 };
+                    let (asset, holes) = placer.named(at, &template.parts, holes);
                     (Some(asset), holes)
                 }
                 Asset::Value(_) => {
@@ -44,19 +46,28 @@ pub(super) fn place(
             };
             uses.extend(asset.map(|asset| Use { asset, mode, index: index as u32, holes: holes.into() }));
         }
+        for (second, b) in uses.iter().enumerate() {
+            for (first, a) in uses[..second].iter().enumerate() {
+                if placer.contradict(a, b) {
+                    let at = At { block: draft.block, node: draft.node, index: first as u32 };
+                    placer.faults.push(Fault::Twice { at, second: second as u32 });
+                }
+            }
+        }
         found.push((draft.block, draft.node, uses));
     }
     let moved = found.iter().flat_map(|(_, _, uses)| uses);
     let moved = moved.filter(|it| it.mode != READS).map(|it| it.asset).collect::<Vec<_>>();
     let reads =
         if moved.iter().any(|&asset| placer.assets.is_value(asset)) { placer.all_reads() } else { vec![] };
-    let assets = placer.assets;
+    let outputs = placer.outputs(definition);
+    let (assets, faults) = (placer.assets, placer.faults);
     for (block, node, uses) in found {
         if let Kind::Task(task) = &mut blocks[block as usize].nodes[node as usize].kind {
             task.uses = Some(uses.into());
         }
     }
-    Accesses { assets, reads }
+    Accesses { assets, reads, faults, outputs }
 }
 
 struct Placer<'b> {
@@ -69,6 +80,11 @@ struct Placer<'b> {
     /// Assets that lie within others: the name, and the whole name.
     within: Vec<(Vec<Segment>, Vec<Segment>)>,
     unknown: u32,
+    /// Assets of the world that are declared: the name, the whole name, and whether it is a file.
+    declared: Vec<(Vec<Segment>, Vec<Segment>, bool)>,
+    /// Local assets that are files, by block and place.
+    files: FxHashSet<(u32, u32)>,
+    faults: Vec<Fault>,
 }
 
 impl<'b> Placer<'b> {
@@ -85,6 +101,9 @@ impl<'b> Placer<'b> {
             locals: FxHashMap::default(),
             within: Vec::new(),
             unknown: 0,
+            declared: Vec::new(),
+            files: FxHashSet::default(),
+            faults: Vec::new(),
         }
     }
 
@@ -94,12 +113,22 @@ impl<'b> Placer<'b> {
             let mut here: Vec<(Vec<Segment>, u32)> = Vec::new();
             for (at, it) in declared.iter().enumerate() {
                 placer.assets.locals.insert((block, at as u32), it.name.as_str().into());
+                if it.kind == Some(Declaration::File) {
+                    placer.files.insert((block, at as u32));
+                }
                 here.extend(name::parse(&it.name).ok().map(|name| (name, at as u32)));
             }
             here.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
             placer.locals.insert(block, here);
         }
         placer.within = within(&definition.assets);
+        for it in &definition.assets {
+            let Ok(name) = name::parse(&it.name) else { continue };
+            let found = placer.within.iter().find(|(inner, _)| name.starts_with(inner));
+            let whole = found.map_or(name.clone(), |(inner, whole)| [whole, &name[inner.len()..]].concat());
+            placer.declared.push((name, whole, it.kind == Some(Declaration::File)));
+        }
+        placer.faults.extend(circle(&definition.assets));
         placer
     }
 
@@ -112,7 +141,7 @@ impl<'b> Placer<'b> {
     }
 
     /// The asset that a template names, and what still fills its holes.
-    fn named(&mut self, block: u32, parts: &[Part], holes: Vec<Bind>) -> (u32, Vec<Bind>) {
+    fn named(&mut self, at: At, parts: &[Part], holes: Vec<Bind>) -> (u32, Vec<Bind>) {
         let mut open = Vec::new();
         let mut holes = holes.into_iter();
         let mut symbols: Vec<Symbol> = Vec::with_capacity(parts.len());
@@ -120,7 +149,7 @@ impl<'b> Placer<'b> {
             match part {
                 Part::Known(segment) => symbols.push(Symbol::Named(segment.clone())),
                 Part::Open(pieces) => {
-                    let bits = self.bits(block, pieces, &mut holes, &mut open);
+                    let bits = self.bits(at.block, pieces, &mut holes, &mut open);
                     match text(&bits) {
                         // What fills it is known: it may be several segments, or none that can be read.
                         Some(text) => match name::parse(&text.replace('[', "[[")) {
@@ -131,26 +160,107 @@ impl<'b> Placer<'b> {
                     }
                 }
                 Part::Select(pieces) => {
-                    let bits = self.bits(block, pieces, &mut holes, &mut open);
+                    let bits = self.bits(at.block, pieces, &mut holes, &mut open);
                     let known = text(&bits).and_then(|text| name::parse(&format!("x[{text}]")).ok()?.pop());
                     symbols.push(known.map_or_else(|| Symbol::Select(bits.into()), Symbol::Named));
                 }
             }
         }
-        let (mut at, mut skip) = (WORLD, 0);
-        if let Some((home, local, len)) = self.local(block, &symbols) {
-            at = self.assets.child(WORLD, Symbol::Local(home, local));
+        let (mut asset, mut skip) = (WORLD, 0);
+        if let Some((home, local, len)) = self.local(at.block, &symbols) {
+            asset = self.assets.child(WORLD, Symbol::Local(home, local));
             skip = len;
-        } else if let Some((len, whole)) =
-            self.within.iter().find(|(name, _)| begins(&symbols, name)).map(|it| (it.0.len(), it.1.clone()))
-        {
-            at = whole.into_iter().fold(WORLD, |at, segment| self.assets.child(at, Symbol::Named(segment)));
-            skip = len;
+            if self.files.contains(&(home, local)) {
+                self.in_file(at, &symbols, len);
+            }
+        } else {
+            self.faulty(at, &symbols);
+            let found = self.within.iter().find(|(name, _)| begins(&symbols, name));
+            if let Some((len, whole)) = found.map(|it| (it.0.len(), it.1.clone())) {
+                let child = |asset, segment| self.assets.child(asset, Symbol::Named(segment));
+                asset = whole.into_iter().fold(WORLD, child);
+                skip = len;
+            }
         }
         for symbol in symbols.drain(skip..) {
-            at = self.assets.child(at, symbol);
+            asset = self.assets.child(asset, symbol);
         }
-        (at, open)
+        (asset, open)
+    }
+
+    /// Notes what is wrong with a name that is that of no local asset.
+    fn faulty(&mut self, at: At, symbols: &[Symbol]) {
+        let mut declared = self.declared.iter();
+        let known = declared.clone().find(|(name, whole, _)| begins(symbols, name) || begins(symbols, whole));
+        if let Some(&(ref name, ref whole, file)) = known {
+            if file {
+                let len = if begins(symbols, name) { name.len() } else { whole.len() };
+                self.in_file(at, symbols, len);
+            }
+            return;
+        }
+        // The name of a local asset that is not round the step, but in the same workflow.
+        let same = |&&block: &&u32| self.workflow(block) == self.workflow(at.block);
+        let mut blocks: Vec<u32> = self.locals.keys().filter(same).copied().collect();
+        blocks.sort_unstable();
+        for block in blocks {
+            if self.locals[&block].iter().any(|(name, _)| begins(symbols, name)) {
+                self.faults.push(Fault::Outlives { at, name: shown(symbols), block });
+                return;
+            }
+        }
+        // A hole may stand for what is missing.
+        let may_be = |name: &[Segment]| {
+            let open = symbols.iter().position(|it| !matches!(it, Symbol::Named(_)));
+            open.is_some_and(|open| begins(&symbols[..open.min(name.len())], &name[..open.min(name.len())]))
+        };
+        if !self.declared.is_empty() && !declared.any(|(name, whole, _)| may_be(name) || may_be(whole)) {
+            let name = shown(symbols);
+            let near = self.declared.iter().map(|(name, ..)| Written(name).to_string());
+            let near = near.map(|it| (distance(&it, &name), it)).min();
+            let like = near.filter(|(far, it)| *far <= it.len() / 3 + 1).map(|(_, it)| it);
+            self.faults.push(Fault::Unknown { at, name, like });
+        }
+    }
+
+    fn in_file(&mut self, at: At, symbols: &[Symbol], len: usize) {
+        if symbols.get(len).is_some_and(|it| !it.is_selector()) {
+            self.faults.push(Fault::InFile { at, name: shown(symbols), file: shown(&symbols[..len]) });
+        }
+    }
+
+    /// The body of the workflow that a block belongs to.
+    fn workflow(&self, mut block: u32) -> u32 {
+        while let Some((owner, node)) = self.blocks[block as usize].owner {
+            if let Kind::Scope { .. } = self.blocks[owner as usize].nodes[node as usize].kind {
+                break;
+            }
+            block = owner;
+        }
+        block
+    }
+
+    /// Whether one step can't have both accesses.
+    fn contradict(&self, a: &Use, b: &Use) -> bool {
+        if a.mode == b.mode && a.mode != TAKES && a.asset == b.asset {
+            return false;
+        }
+        let same = a.asset == b.asset;
+        // To take a thing is to take all of it, but a step may read the whole and write a part.
+        same || ((a.mode == TAKES || b.mode == TAKES) && self.assets.overlap(a.asset, b.asset))
+    }
+
+    /// The assets that are meant for others.
+    fn outputs(&mut self, definition: &Definition) -> Vec<u32> {
+        let mut found = Vec::new();
+        for it in definition.assets.iter().filter(|it| it.output) {
+            let whole = self.declared.iter().find(|(name, ..)| Written(name).to_string() == it.name);
+            if let Some((_, whole, _)) = whole.cloned() {
+                let child = |asset, segment| self.assets.child(asset, Symbol::Named(segment));
+                found.push(whole.into_iter().fold(WORLD, child));
+            }
+        }
+        found
     }
 
     /// The local asset that a name begins with: where it is declared, and how long its name is.
@@ -334,9 +444,12 @@ impl<'b> Placer<'b> {
                         branches.iter().for_each(|(bind, _)| self.reads(block, bind, &mut found));
                     }
                     Kind::Loop { init, condition, body, .. } => {
-                        self.reads(block, init, &mut found);
                         // The condition sees the state, as if it were in the body.
                         self.reads(*body, condition, &mut found);
+                        found.sort_unstable();
+                        found.dedup();
+                        all.extend(found.drain(..).map(|asset| Read { block, node, asset, again: true }));
+                        self.reads(block, init, &mut found);
                     }
                     Kind::Each { items, .. } => self.reads(block, items, &mut found),
                     Kind::Scope { inputs, .. } => self.reads(block, inputs, &mut found),
@@ -348,12 +461,12 @@ impl<'b> Placer<'b> {
                 }
                 found.sort_unstable();
                 found.dedup();
-                all.extend(found.drain(..).map(|asset| Read { block, node, asset }));
+                all.extend(found.drain(..).map(|asset| Read { block, node, asset, again: false }));
             }
             self.reads(block, &code.result, &mut found);
             found.sort_unstable();
             found.dedup();
-            all.extend(found.drain(..).map(|asset| Read { block, node: YIELDS, asset }));
+            all.extend(found.drain(..).map(|asset| Read { block, node: YIELDS, asset, again: false }));
         }
         all
     }
@@ -402,6 +515,64 @@ fn within(declared: &[Declared]) -> Vec<(Vec<Segment>, Vec<Segment>)> {
         inner.iter().filter_map(|(name, _)| Some((name.clone(), whole(name)?))).collect();
     found.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
     found
+}
+
+/// The assets that lie within each other, from one of them on.
+fn circle(declared: &[Declared]) -> Option<Fault> {
+    let above = |name: &str| {
+        let name = name::parse(name).ok()?;
+        let of = |it: &&Declared| name::parse(&it.name).is_ok_and(|own| name.starts_with(&own));
+        let found = declared.iter().filter(|it| it.within.is_some()).filter(of);
+        found.max_by_key(|it| it.name.len())
+    };
+    for it in declared {
+        let mut names = vec![it.name.clone()];
+        let mut at = it;
+        while let Some(next) = at.within.as_deref().and_then(above) {
+            if next.name == it.name {
+                return Some(Fault::Circle { names });
+            }
+            if names.contains(&next.name) {
+                break;
+            }
+            names.push(next.name.clone());
+            at = next;
+        }
+    }
+    None
+}
+
+/// A name as people write it.
+fn shown(symbols: &[Symbol]) -> String {
+    let mut text = String::new();
+    for (at, symbol) in symbols.iter().enumerate() {
+        let part = match symbol {
+            Symbol::Named(segment) => Written(std::slice::from_ref(segment)).to_string(),
+            Symbol::Select(_) => "[…]".to_owned(),
+            _ => "{…}".to_owned(),
+        };
+        if at > 0 && !symbol.is_selector() {
+            text.push('/');
+        }
+        text.push_str(&part);
+    }
+    text
+}
+
+/// How many letters have to be changed, added or left out (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let changed = corner + usize::from(x != *y);
+            corner = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[b.len()]
 }
 
 fn begins(symbols: &[Symbol], name: &[Segment]) -> bool {

@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-pub use self::program::{Accesses, Bind, Code, Kind, Node, Program, Read, Source, TaskUse, Use, YIELDS};
+pub use self::program::{
+    Accesses, Bind, Code, Fault, Kind, Node, Program, Read, Source, TaskUse, Use, YIELDS,
+};
 pub use self::upward::{EXPECTED, expected};
 use super::read;
 use super::term::{Binding, Block, Declared, Definition, Term};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::access::assets::{AssetId, Assets};
+use crate::access::check::At;
 use crate::algebra::term::{Input, OnError, Options};
 use crate::expr::{Expr, Reference};
 use crate::graph::Csr;
@@ -28,6 +29,25 @@ pub struct Accesses {
     pub assets: Assets,
     /// What is read of values without being declared, by block and node; nothing if no value is moved or changed.
     pub reads: Vec<Read>,
+    /// What is wrong with names.
+    pub faults: Vec<Fault>,
+    /// Assets that are meant for others.
+    pub outputs: Vec<AssetId>,
+}
+
+/// What is wrong with the name of an asset.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// It lies in none of the declared ones; one of those is called nearly so, maybe.
+    Unknown { at: At, name: String, like: Option<String> },
+    /// It is that of a local asset of a block that is not round the step: where that is declared.
+    Outlives { at: At, name: String, block: u32 },
+    /// It lies inside a file.
+    InFile { at: At, name: String, file: String },
+    /// A step has it twice, in ways that exclude each other: the second access.
+    Twice { at: At, second: u32 },
+    /// Assets lie within each other.
+    Circle { names: Vec<String> },
 }
 
 /// A value that a node reads because it needs it.
@@ -37,6 +57,8 @@ pub struct Read {
     /// `YIELDS` where it is what the block yields.
     pub node: u32,
     pub asset: AssetId,
+    /// It is read again after each turn of a loop.
+    pub again: bool,
 }
 
 /// In place of a node: the end of the block.

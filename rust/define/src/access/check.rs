@@ -1,0 +1,380 @@
+//! The borrow check of a program: which steps may use an asset at the same time, or after it was moved, though
+//! they must not.
+//!
+//! Blocks are checked one by one, with a composite standing for all that is inside it: what it does to assets is
+//! summed up once. Steps of one block are compared by the block's order, branches of a `first` and iterations of
+//! an `each` as unordered, those of choices and loops not at all.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::assets::{AssetId, Assets, Bit, Hole, READS, Symbol, compatible};
+use super::races::{Touch, races, related};
+use crate::algebra::compile::{Bind, Kind, Program, YIELDS};
+use crate::graph::Csr;
+use crate::value;
+
+/// Which access of which node: in `index` the place among the uses of a step, or `IMPLIED`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct At {
+    pub block: u32,
+    pub node: u32,
+    pub index: u32,
+}
+
+/// A value that is read because it is needed.
+pub const IMPLIED: u32 = u32::MAX;
+
+/// How two steps meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Meeting {
+    /// Nothing orders these nodes of a block.
+    Unordered { block: u32, first: u32, second: u32 },
+    /// Iterations of an `each` run beside each other: by block and node.
+    Iterations(u32, u32),
+    /// Branches of a `first` do.
+    Branches(u32, u32),
+}
+
+/// Two accesses that may be at the same time, and must not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Race {
+    pub first: Access,
+    pub second: Access,
+    pub meeting: Meeting,
+}
+
+/// An access of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Access {
+    pub at: At,
+    pub asset: AssetId,
+    pub mode: u32,
+}
+
+/// What the check has found.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub races: Vec<Race>,
+    /// Each with the move before it.
+    pub moved: Vec<(Access, Access)>,
+    /// More races were found than were asked for.
+    pub more: bool,
+}
+
+/// What a program comes to for the check.
+pub(super) struct Whole<'p> {
+    pub(super) program: &'p Program,
+    pub(super) assets: &'p Assets,
+    /// For each block the first one after those inside it.
+    pub(super) ends: Vec<u32>,
+}
+
+impl<'p> Whole<'p> {
+    pub(super) fn new(program: &'p Program, assets: &'p Assets) -> Self {
+        let mut ends: Vec<u32> = (1..=program.blocks.len() as u32).collect();
+        for block in (1..program.blocks.len()).rev() {
+            if let Some((owner, _)) = program.blocks[block].owner {
+                ends[owner as usize] = ends[owner as usize].max(ends[block]);
+            }
+        }
+        Self { program, assets, ends }
+    }
+
+    /// Whether each instance of a block has an asset of its own that is called so.
+    pub(super) fn inner(&self, asset: AssetId, block: u32) -> bool {
+        let within = block..self.ends[block as usize];
+        self.assets.home(asset).is_some_and(|home| within.contains(&home))
+    }
+
+    /// What contains an asset, or is it, that is the same for all instances of a block.
+    fn outer(&self, asset: AssetId, block: u32) -> Option<AssetId> {
+        self.assets.upwards(asset).find(|&at| !self.inner(at, block))
+    }
+}
+
+/// The blocks inside a node that may run, except of a recursion.
+pub(super) fn inside(kind: &Kind) -> Vec<u32> {
+    match kind {
+        Kind::Choice { branches, otherwise } => branches.iter().map(|it| it.1).chain(*otherwise).collect(),
+        Kind::Loop { max: Some(0), .. } => vec![],
+        Kind::Each { items, .. } if most(items) == Some(0) => vec![],
+        Kind::Loop { body, .. }
+        | Kind::Each { body, .. }
+        | Kind::Scope { body, max_depth: None, .. }
+        | Kind::Timeout { body, .. } => vec![*body],
+        Kind::Handler { body, handler } => vec![*body, *handler],
+        Kind::First { branches, .. } => branches.clone(),
+        Kind::Scope { max_depth: Some(_), .. }
+        | Kind::Task(_)
+        | Kind::Compute(_)
+        | Kind::Join
+        | Kind::Sleep(_)
+        | Kind::Signal(_) => vec![],
+    }
+}
+
+/// How many items there are, if that is known.
+pub(super) fn most(items: &Bind) -> Option<usize> {
+    match items {
+        Bind::Const(bytes) => value::elements(bytes).ok()?.map(|items| items.len()),
+        Bind::List(items) => Some(items.len()),
+        _ => None,
+    }
+}
+
+/// Checks a program. At most `most` races are listed of each block.
+pub fn check(program: &Program, most: usize, threads: usize) -> Found {
+    if program.accesses.assets.is_empty() {
+        return Found::default();
+    }
+    let again = program.blocks.iter().flat_map(|code| &code.nodes);
+    let again = again.filter(|node| matches!(node.kind, Kind::Scope { max_depth: Some(_), .. })).count();
+    if again == 0 {
+        let whole = Whole::new(program, &program.accesses.assets);
+        return whole.check(Vec::new(), most, threads);
+    }
+    // What a recursion does is under names of its own.
+    let mut assets = program.accesses.assets.clone();
+    let repeated = repeated(program, &mut assets);
+    Whole::new(program, &assets).check(repeated, most, threads)
+}
+
+/// What each recursion does, by the block that it begins again.
+fn repeated(program: &Program, assets: &mut Assets) -> Vec<(u32, Vec<Access>)> {
+    let mut found = Vec::new();
+    let whole = Whole::new(program, &program.accesses.assets);
+    let targets = |from: u32, to: u32| -> Vec<u32> {
+        let nodes = program.blocks[from as usize..to as usize].iter().flat_map(|code| &code.nodes);
+        let mut bodies: Vec<u32> = nodes
+            .filter_map(|node| match node.kind {
+                Kind::Scope { body, max_depth: Some(_), .. } => Some(body),
+                _ => None,
+            })
+            .collect();
+        bodies.sort_unstable();
+        bodies.dedup();
+        bodies
+    };
+    let mut unknown = 0;
+    for target in targets(0, program.blocks.len() as u32) {
+        // What begins again may itself begin what is round it again.
+        let mut all = vec![target];
+        let mut at = 0;
+        while at < all.len() {
+            for next in targets(all[at], whole.ends[all[at] as usize]) {
+                if !all.contains(&next) {
+                    all.push(next);
+                }
+            }
+            at += 1;
+        }
+        let mut uses = Vec::new();
+        for block in all {
+            for access in whole.accesses(block, whole.ends[block as usize]) {
+                if !whole.inner(access.asset, block) {
+                    uses.push(access);
+                    continue;
+                }
+                // Another instance has another asset, inside what all have in common.
+                let Some(outer) = whole.outer(access.asset, block) else { continue };
+                let next = whole.assets.upwards(access.asset).take_while(|&it| it != outer).last();
+                let Some(symbol) = next.and_then(|it| whole.assets.symbol(it)) else { continue };
+                unknown += 1;
+                let bits = [Bit::Hole(Hole::Unknown(u32::MAX - unknown))].into();
+                let symbol = if symbol.is_selector() { Symbol::Select(bits) } else { Symbol::Open(bits) };
+                uses.push(Access { asset: assets.child(outer, symbol), ..access });
+            }
+        }
+        found.push((target, distinct(uses)));
+    }
+    found
+}
+
+/// One access of each asset and mode.
+fn distinct(mut accesses: Vec<Access>) -> Vec<Access> {
+    accesses.sort_by_key(|it| (it.asset, it.mode, it.at));
+    accesses.dedup_by_key(|it| (it.asset, it.mode));
+    accesses
+}
+
+impl Whole<'_> {
+    /// All accesses in a range of blocks.
+    pub(super) fn accesses(&self, from: u32, to: u32) -> Vec<Access> {
+        let mut found = Vec::new();
+        for block in from..to {
+            for node in 0..self.program.blocks[block as usize].nodes.len() as u32 {
+                self.declared(block, node, &mut found);
+            }
+        }
+        let reads = &self.program.accesses.reads;
+        let begin = reads.partition_point(|it| it.block < from);
+        let end = reads.partition_point(|it| it.block < to);
+        found.extend(reads[begin..end].iter().map(|it| {
+            let at = At { block: it.block, node: it.node, index: IMPLIED };
+            Access { at, asset: it.asset, mode: READS }
+        }));
+        found
+    }
+
+    fn declared(&self, block: u32, node: u32, found: &mut Vec<Access>) {
+        let Kind::Task(task) = &self.program.blocks[block as usize].nodes[node as usize].kind else { return };
+        for (index, it) in task.uses.iter().flatten().enumerate() {
+            let at = At { block, node, index: index as u32 };
+            found.push(Access { at, asset: it.asset, mode: it.mode });
+        }
+    }
+
+    fn check(&self, repeated: Vec<(u32, Vec<Access>)>, most: usize, threads: usize) -> Found {
+        let blocks = &self.program.blocks;
+        let repeated: FxHashMap<u32, Vec<Access>> = repeated.into_iter().collect();
+        let mut sums: Vec<Vec<Access>> = vec![Vec::new(); blocks.len()];
+        let mut found = Found::default();
+        let reads = &self.program.accesses.reads;
+        for block in (0..blocks.len() as u32).rev() {
+            let code = &blocks[block as usize];
+            let mut touches: Vec<Touch> = Vec::new();
+            let mut from: Vec<Access> = Vec::new();
+            let mut declared = Vec::new();
+            for (node, it) in (0..).zip(&code.nodes) {
+                match &it.kind {
+                    Kind::Task(_) => self.declared(block, node, &mut declared),
+                    Kind::Scope { body, max_depth: Some(_), .. } => {
+                        declared.extend(repeated.get(body).into_iter().flatten());
+                    }
+                    kind => {
+                        for inner in inside(kind) {
+                            // What each instance of the composite has for itself nobody else can name, but what
+                            // contains that, they can.
+                            declared.extend_from_slice(&sums[inner as usize]);
+                        }
+                        self.composite(block, node, kind, &sums, most, threads, &mut found);
+                    }
+                }
+                touches.extend(declared.iter().map(|it| Touch { asset: it.asset, mode: it.mode, node }));
+                from.append(&mut declared);
+            }
+            let begin = reads.partition_point(|it| it.block < block);
+            for it in reads[begin..].iter().take_while(|it| it.block == block) {
+                let at = At { block, node: it.node, index: IMPLIED };
+                from.push(Access { at, asset: it.asset, mode: READS });
+                // What a block yields is read when all of it has ended.
+                if it.node != YIELDS {
+                    touches.push(Touch { asset: it.asset, mode: READS, node: it.node });
+                }
+            }
+            self.nodes(block, &code.graph, &touches, &from, most, threads, &mut found);
+            if code.owner.is_some() {
+                sums[block as usize] = distinct(from);
+            }
+        }
+        self.moves(&mut found);
+        found
+    }
+
+    /// Compares the nodes of a block.
+    #[allow(clippy::too_many_arguments)]
+    fn nodes(
+        &self,
+        block: u32,
+        graph: &Csr,
+        touches: &[Touch],
+        from: &[Access],
+        most: usize,
+        threads: usize,
+        found: &mut Found,
+    ) {
+        if touches.windows(2).all(|two| two[0].node == two[1].node) {
+            return;
+        }
+        let order = graph.order().expect("a program has no cycles");
+        let listed = races(self.assets, graph, &order, touches, most, threads);
+        found.more |= listed.more;
+        for (first, second) in listed.pairs {
+            let (one, two) = (touches[first as usize].node, touches[second as usize].node);
+            let meeting = Meeting::Unordered { block, first: one, second: two };
+            found.races.push(Race { first: from[first as usize], second: from[second as usize], meeting });
+        }
+    }
+
+    /// Compares what is inside one node.
+    #[allow(clippy::too_many_arguments)]
+    fn composite(
+        &self,
+        block: u32,
+        node: u32,
+        kind: &Kind,
+        sums: &[Vec<Access>],
+        at_most: usize,
+        threads: usize,
+        found: &mut Found,
+    ) {
+        match kind {
+            Kind::First { branches, .. } => {
+                let mut touches = Vec::new();
+                let mut from = Vec::new();
+                for (branch, &inner) in (0..).zip(branches) {
+                    for &access in &sums[inner as usize] {
+                        touches.push(Touch { asset: access.asset, mode: access.mode, node: branch });
+                        from.push(access);
+                    }
+                }
+                let graph = Csr::new(branches.len(), &mut Vec::new());
+                let order: Vec<u32> = (0..branches.len() as u32).collect();
+                let listed = races(self.assets, &graph, &order, &touches, at_most, threads);
+                found.more |= listed.more;
+                for (first, second) in listed.pairs {
+                    let meeting = Meeting::Branches(block, node);
+                    found.races.push(Race {
+                        first: from[first as usize],
+                        second: from[second as usize],
+                        meeting,
+                    });
+                }
+            }
+            Kind::Each { items, body, limit, .. }
+                if *limit != Some(1) && most(items).is_none_or(|most| most > 1) =>
+            {
+                self.iterations(
+                    *body,
+                    &sums[*body as usize],
+                    Meeting::Iterations(block, node),
+                    at_most,
+                    found,
+                );
+            }
+            _ => {}
+        }
+    }
+
+    /// Compares iterations of a body with each other: all that is the same for each, with all.
+    fn iterations(&self, body: u32, sum: &[Access], meeting: Meeting, most: usize, found: &mut Found) {
+        let mut same: FxHashMap<AssetId, Vec<usize>> = FxHashMap::default();
+        for (at, access) in sum.iter().enumerate() {
+            if !self.inner(access.asset, body) {
+                same.entry(access.asset).or_default().push(at);
+            }
+        }
+        if same.is_empty() {
+            return;
+        }
+        let mut pairs: FxHashSet<(usize, usize)> = FxHashSet::default();
+        for (at, access) in sum.iter().enumerate() {
+            // Of what differs only what contains it is known to be met.
+            let Some(outer) = self.outer(access.asset, body) else { continue };
+            for asset in std::iter::once(outer).chain(related(self.assets, outer)) {
+                for &other in same.get(&asset).into_iter().flatten() {
+                    if !compatible(access.mode, sum[other].mode) {
+                        pairs.insert((at.min(other), at.max(other)));
+                    }
+                }
+            }
+            if pairs.len() > most {
+                found.more = true;
+                break;
+            }
+        }
+        let mut pairs: Vec<(usize, usize)> = pairs.into_iter().collect();
+        pairs.sort_unstable();
+        found.races.extend(pairs.into_iter().map(|(a, b)| Race { first: sum[a], second: sum[b], meeting }));
+    }
+}

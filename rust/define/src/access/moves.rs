@@ -1,0 +1,285 @@
+//! Uses of what was moved before.
+//!
+//! For each asset that is taken somewhere, what happens to it is followed through the program as if it ran: a take
+//! leaves a mark, a write of the whole takes all marks away, and any other use must not meet one. Branches are
+//! gone through side by side, what may happen not at all or several times is assumed to do either.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+
+use super::assets::{AssetId, READS, TAKES, WRITES};
+use super::check::{Access, Found, IMPLIED, Whole, inside, most};
+use super::races::related;
+use crate::algebra::compile::{Kind, YIELDS};
+
+/// Moves that may have happened; a few stand for all.
+type Marks = Vec<Access>;
+
+/// So many moves are kept apart at a point.
+const KEPT: usize = 8;
+
+/// How often a recursion is gone into.
+const DEEP: u32 = 2;
+
+/// What may be marked at the end of a block, and at some point in it.
+struct Flow {
+    out: Marks,
+    ever: Marks,
+}
+
+fn add(marks: &mut Marks, more: &[Access]) {
+    for &mark in more {
+        if marks.len() < KEPT && !marks.contains(&mark) {
+            marks.push(mark);
+        }
+    }
+}
+
+impl Whole<'_> {
+    /// Finds the uses of what was moved. Assets that have a race are left out: what comes first there is not known.
+    pub(super) fn moves(&self, found: &mut Found) {
+        let all = self.accesses(0, self.program.blocks.len() as u32);
+        let mut taken: Vec<AssetId> = all.iter().filter(|it| it.mode == TAKES).map(|it| it.asset).collect();
+        taken.sort_unstable();
+        taken.dedup();
+        if taken.is_empty() {
+            return;
+        }
+        let mut by_asset: FxHashMap<AssetId, Vec<Access>> = FxHashMap::default();
+        all.into_iter().for_each(|it| by_asset.entry(it.asset).or_default().push(it));
+        // By each asset those that are inside it, or meet it.
+        let mut met: FxHashMap<AssetId, Vec<AssetId>> = FxHashMap::default();
+        for &asset in by_asset.keys() {
+            for other in related(self.assets, asset) {
+                met.entry(other).or_default().push(asset);
+            }
+        }
+        let mut moved = Vec::new();
+        for asset in taken {
+            let mut family = related(self.assets, asset);
+            family.extend(met.get(&asset).into_iter().flatten());
+            family.push(asset);
+            family.sort_unstable();
+            let one = |access: &Access| family.binary_search(&access.asset).is_ok();
+            if found.races.iter().any(|race| one(&race.first) && one(&race.second)) {
+                continue;
+            }
+            let uses = family.iter().filter_map(|it| by_asset.get(it)).flatten();
+            let mut walk = Walk::new(self, asset, uses.copied());
+            walk.block(0, &[], 0);
+            moved.append(&mut walk.found);
+        }
+        moved.sort_unstable_by_key(|(first, second)| (second.at, first.at));
+        moved.dedup();
+        found.moved = moved;
+    }
+}
+
+/// The walk through a program for one asset.
+struct Walk<'w, 'p> {
+    whole: &'w Whole<'p>,
+    asset: AssetId,
+    /// By block and the place of the node in the block's order; a composite that has some inside is there, too.
+    nodes: FxHashMap<u32, BTreeMap<u32, (u32, Vec<Access>)>>,
+    yields: FxHashMap<u32, Vec<Access>>,
+    found: Vec<(Access, Access)>,
+}
+
+impl<'w, 'p> Walk<'w, 'p> {
+    fn new(whole: &'w Whole<'p>, asset: AssetId, uses: impl Iterator<Item = Access>) -> Self {
+        let mut walk = Self {
+            whole,
+            asset,
+            nodes: FxHashMap::default(),
+            yields: FxHashMap::default(),
+            found: Vec::new(),
+        };
+        let mut orders: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+        let blocks = &whole.program.blocks;
+        let mut rank = move |block: u32, node: u32| {
+            let order = orders.entry(block).or_insert_with(|| {
+                let code = &blocks[block as usize];
+                let mut ranks = vec![0; code.nodes.len()];
+                let order = code.graph.order().expect("a program has no cycles");
+                order.iter().enumerate().for_each(|(at, &node)| ranks[node as usize] = at as u32);
+                ranks
+            });
+            order[node as usize]
+        };
+        for access in uses {
+            let (mut block, mut node) = (access.at.block, access.at.node);
+            if node == YIELDS {
+                walk.yields.entry(block).or_default().push(access);
+            } else {
+                let here = walk.nodes.entry(block).or_default();
+                here.entry(rank(block, node)).or_insert((node, Vec::new())).1.push(access);
+            }
+            while let Some(owner) = blocks[block as usize].owner {
+                (block, node) = owner;
+                walk.nodes.entry(block).or_default().entry(rank(block, node)).or_insert((node, Vec::new()));
+            }
+        }
+        // A recursion does what the block does that it begins again.
+        for (block, code) in (0..).zip(blocks) {
+            for (node, it) in (0..).zip(&code.nodes) {
+                if let Kind::Scope { body, max_depth: Some(_), .. } = it.kind
+                    && walk.nodes.contains_key(&body)
+                {
+                    let here = walk.nodes.entry(block).or_default();
+                    here.entry(rank(block, node)).or_insert((node, Vec::new()));
+                }
+            }
+        }
+        walk
+    }
+
+    /// A use at a point where these moves may have happened.
+    fn look(&mut self, access: Access, marks: &[Access]) {
+        if self.renews(&access) {
+            return;
+        }
+        self.found.extend(marks.iter().map(|&mark| (mark, access)));
+    }
+
+    /// Whether an access makes the whole asset anew.
+    fn renews(&self, access: &Access) -> bool {
+        access.mode == WRITES && self.whole.assets.contains(access.asset, self.asset)
+    }
+
+    fn block(&mut self, block: u32, marks: &[Access], deep: u32) -> Flow {
+        let mut now = marks.to_vec();
+        let mut ever = now.clone();
+        let nodes: Vec<(u32, Vec<Access>)> =
+            self.nodes.get(&block).map(|nodes| nodes.values().cloned().collect()).unwrap_or_default();
+        for (node, uses) in nodes {
+            for &access in &uses {
+                self.look(access, &now);
+            }
+            let kind = &self.whole.program.blocks[block as usize].nodes[node as usize].kind;
+            if let Kind::Task(_) = kind {
+                if uses.iter().any(|it| self.renews(it)) {
+                    now.clear();
+                }
+                let takes = uses.iter().filter(|it| it.mode == TAKES && it.asset == self.asset);
+                let takes: Vec<Access> = takes.copied().collect();
+                if !takes.is_empty() {
+                    now = takes;
+                }
+            } else {
+                self.composite(kind, &uses, &mut now, &mut ever, deep);
+            }
+            add(&mut ever, &now);
+        }
+        for access in self.yields.get(&block).cloned().unwrap_or_default() {
+            self.look(access, &now);
+        }
+        Flow { out: now, ever }
+    }
+
+    fn composite(&mut self, kind: &Kind, uses: &[Access], now: &mut Marks, ever: &mut Marks, deep: u32) {
+        match kind {
+            Kind::Choice { branches, otherwise } => {
+                let mut out = Marks::new();
+                for block in branches.iter().map(|it| it.1).chain(*otherwise) {
+                    let flow = self.block(block, now, deep);
+                    add(&mut out, &flow.out);
+                    add(ever, &flow.ever);
+                }
+                if otherwise.is_none() {
+                    add(&mut out, now);
+                }
+                *now = out;
+            }
+            Kind::Scope { body, max_depth: None, .. } | Kind::Timeout { body, .. } => {
+                let flow = self.block(*body, now, deep);
+                add(ever, &flow.ever);
+                *now = flow.out;
+            }
+            Kind::Handler { body, handler } => {
+                let tried = self.block(*body, now, deep);
+                let handled = self.block(*handler, &tried.ever, deep);
+                add(ever, &tried.ever);
+                add(ever, &handled.ever);
+                *now = tried.out;
+                add(now, &handled.out);
+            }
+            Kind::Loop { body, max, .. } => {
+                let again = max.is_none_or(|max| max > 1);
+                self.turns(*body, 0, if again { 2 } else { max.unwrap_or(2) }, uses, now, ever, deep);
+            }
+            Kind::Each { items, body, limit, .. } => {
+                let known = most(items);
+                let turns = known.map_or(2, |known| known.min(2)) as u32;
+                // Side by side nothing of one iteration is before another.
+                let turns = if *limit == Some(1) { turns } else { turns.min(1) };
+                self.turns(*body, known.unwrap_or(0) as u32, turns, &[], now, ever, deep);
+            }
+            Kind::First { count, branches } => {
+                let all = *count as usize == branches.len();
+                let before = now.clone();
+                for &block in branches {
+                    let flow = self.block(block, if all { now } else { &before }, deep);
+                    add(ever, &flow.ever);
+                    match all {
+                        true => *now = flow.out,
+                        false => add(now, &flow.ever),
+                    }
+                }
+            }
+            Kind::Scope { body, max_depth: Some(_), .. } => {
+                if deep < DEEP && !self.whole.inner(self.asset, *body) {
+                    let flow = self.block(*body, now, deep + 1);
+                    add(ever, &flow.ever);
+                    *now = flow.out;
+                }
+            }
+            Kind::Task(_) | Kind::Compute(_) | Kind::Join | Kind::Sleep(_) | Kind::Signal(_) => {
+                debug_assert!(inside(kind).is_empty());
+            }
+        }
+    }
+
+    /// A body that runs at least, and for this at most, so many times.
+    #[allow(clippy::too_many_arguments)]
+    fn turns(
+        &mut self,
+        body: u32,
+        least: u32,
+        most: u32,
+        uses: &[Access],
+        now: &mut Marks,
+        ever: &mut Marks,
+        deep: u32,
+    ) {
+        // What belongs to one turn is gone with it.
+        if self.whole.inner(self.asset, body) {
+            if most > 0 {
+                let flow = self.block(body, &[], deep);
+                add(ever, &flow.ever);
+            }
+            return;
+        }
+        let again: Vec<Access> = uses.iter().filter(|it| self.is_read_again(it)).copied().collect();
+        let mut out = if least == 0 { now.clone() } else { Marks::new() };
+        for _ in 0..most {
+            let flow = self.block(body, now, deep);
+            add(ever, &flow.ever);
+            again.iter().for_each(|&access| self.look(access, &flow.out));
+            add(&mut out, &flow.out);
+            add(now, &flow.out);
+        }
+        *now = out;
+    }
+
+    fn is_read_again(&self, access: &Access) -> bool {
+        let reads = &self.whole.program.accesses.reads;
+        access.mode == READS
+            && access.at.index == IMPLIED
+            && reads.iter().any(|it| {
+                it.again
+                    && it.asset == access.asset
+                    && (it.block, it.node) == (access.at.block, access.at.node)
+            })
+    }
+}

@@ -1,0 +1,393 @@
+//! Which accesses of unordered nodes are incompatible.
+//!
+//! The accesses to one asset are looked at in a topological order. There they are runs of compatible ones, and
+//! if all of each run come before all of the next, everything that conflicts is ordered, since order is
+//! transitive. So the number of pairs to look at grows with the accesses. An asset and one that contains it are
+//! compared by putting each access to the one between those to the other that come next before and after it.
+//! Where a pair turns out to be unordered, all pairs of that asset are looked at.
+
+use std::sync::Arc;
+
+use super::assets::{AssetId, Assets, compatible};
+use crate::graph::{Csr, Graph, Reach, Scratch};
+
+/// An access of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touch {
+    pub asset: AssetId,
+    /// See `assets`.
+    pub mode: u32,
+    pub node: u32,
+}
+
+/// Pairs are looked up when there are so many, so that they take little memory.
+const PAIRS: usize = 1 << 22;
+
+/// Up to so many nodes the order is a word of bits a node.
+const SMALL: usize = 64;
+
+/// So many pairs of the accesses to an asset that has a race are looked at, at most.
+const LISTED: usize = 1 << 22;
+
+/// Whether nodes are ordered.
+enum Order {
+    /// For each node those that it leads to.
+    Small(Vec<u64>),
+    Large(Box<Reach>),
+}
+
+impl Order {
+    fn new(graph: &Csr, order: &[u32]) -> Self {
+        if graph.len() > SMALL {
+            let reach = Reach::new(Arc::new(Graph::from(graph.clone())));
+            // The caller's order shows that there is no cycle.
+            return Self::Large(Box::new(reach.expect("an acyclic graph")));
+        }
+        let mut rows = vec![0u64; graph.len()];
+        for &node in order.iter().rev() {
+            for &next in graph.successors(node) {
+                rows[node as usize] |= 1 << next | rows[next as usize];
+            }
+        }
+        Self::Small(rows)
+    }
+
+    /// Whether each first one comes before its second.
+    fn many(&self, from: &[u32], to: &[u32], threads: usize) -> Vec<bool> {
+        match self {
+            Self::Small(rows) => {
+                let pairs = from.iter().zip(to);
+                pairs.map(|(&from, &to)| rows[from as usize] >> to & 1 == 1).collect()
+            }
+            Self::Large(reach) => reach.many(from, to, threads).expect("nodes of the graph"),
+        }
+    }
+
+    fn one(&self, from: u32, to: u32, scratch: &mut Scratch) -> bool {
+        match self {
+            Self::Small(rows) => rows[from as usize] >> to & 1 == 1,
+            Self::Large(reach) => reach.leads(from, to, scratch).expect("nodes of the graph"),
+        }
+    }
+}
+
+/// Which accesses conflict.
+#[derive(Debug, Default)]
+pub struct Races {
+    /// By their places in what was given; the first of a pair is the one that was given first.
+    pub pairs: Vec<(u32, u32)>,
+    /// There are more.
+    pub more: bool,
+}
+
+/// The races among accesses of nodes, of which at most `most` are listed. `order` is a topological order of the
+/// graph's nodes.
+///
+/// Time grows with nodes, edges and accesses; with the depth of names; where selectors are side by side, with
+/// their pairs; and where many read an asset while others write to what is inside it, with those pairs.
+pub fn races(
+    assets: &Assets,
+    graph: &Csr,
+    order: &[u32],
+    touches: &[Touch],
+    most: usize,
+    threads: usize,
+) -> Races {
+    let mut rank = vec![0u32; graph.len()];
+    order.iter().enumerate().for_each(|(at, &node)| rank[node as usize] = at as u32);
+    let mut search = Search {
+        assets,
+        touches,
+        table: Table::new(assets.len(), touches, &rank),
+        rank,
+        order: None,
+        graph,
+        sequence: order,
+        threads,
+        asked: Vec::new(),
+        racing: Vec::new(),
+    };
+    search.all();
+    search.list(most)
+}
+
+/// Accesses by asset, and within by rank and mode.
+struct Table {
+    starts: Vec<u32>,
+    places: Vec<u32>,
+}
+
+impl Table {
+    fn new(assets: usize, touches: &[Touch], rank: &[u32]) -> Self {
+        let mut starts = vec![0u32; assets + 1];
+        for touch in touches {
+            starts[touch.asset as usize + 1] += 1;
+        }
+        for at in 0..assets {
+            starts[at + 1] += starts[at];
+        }
+        let mut next = starts.clone();
+        let mut places = vec![0u32; touches.len()];
+        for (at, touch) in touches.iter().enumerate() {
+            let slot = &mut next[touch.asset as usize];
+            places[*slot as usize] = at as u32;
+            *slot += 1;
+        }
+        let key = |&at: &u32| {
+            let touch = &touches[at as usize];
+            (rank[touch.node as usize], touch.mode, at)
+        };
+        for asset in 0..assets {
+            let of = &mut places[starts[asset] as usize..starts[asset + 1] as usize];
+            if of.len() > 1 {
+                of.sort_unstable_by_key(key);
+            }
+        }
+        Self { starts, places }
+    }
+
+    fn of(&self, asset: AssetId) -> &[u32] {
+        let asset = asset as usize;
+        &self.places[self.starts[asset] as usize..self.starts[asset + 1] as usize]
+    }
+}
+
+struct Search<'s> {
+    assets: &'s Assets,
+    touches: &'s [Touch],
+    table: Table,
+    rank: Vec<u32>,
+    order: Option<Order>,
+    graph: &'s Csr,
+    sequence: &'s [u32],
+    threads: usize,
+    /// Pairs that have to be ordered, and have not been looked up.
+    asked: Vec<(u32, u32)>,
+    /// Assets that have a race, those more than once that have several.
+    racing: Vec<AssetId>,
+}
+
+impl Search<'_> {
+    fn all(&mut self) {
+        for asset in 0..self.assets.len() as AssetId {
+            if self.table.of(asset).is_empty() {
+                continue;
+            }
+            self.own(asset);
+            for other in related(self.assets, asset) {
+                if !self.table.of(other).is_empty() {
+                    self.between(other, asset);
+                }
+            }
+            if self.asked.len() >= PAIRS {
+                self.look_up();
+            }
+        }
+        self.look_up();
+    }
+
+    fn ask(asked: &mut Vec<(u32, u32)>, touches: &[Touch], first: u32, second: u32) {
+        if touches[first as usize].node != touches[second as usize].node {
+            asked.push((first, second));
+        }
+    }
+
+    /// Asks for what has to be ordered among the accesses to one asset.
+    fn own(&mut self, asset: AssetId) {
+        let (touches, of) = (self.touches, self.table.of(asset));
+        let (mut before, mut at) = (0..0, 0);
+        while at < of.len() {
+            let end = run(touches, of, at);
+            for &first in &of[before.clone()] {
+                for &second in &of[at..end] {
+                    Self::ask(&mut self.asked, touches, first, second);
+                }
+                if self.asked.len() >= PAIRS {
+                    // What was found before is not asked for again.
+                    look_up(
+                        &mut self.order,
+                        self.graph,
+                        self.sequence,
+                        self.threads,
+                        touches,
+                        &mut self.asked,
+                        &mut self.racing,
+                    );
+                }
+            }
+            (before, at) = (at..end, end);
+        }
+    }
+
+    /// Asks for what has to be ordered between the accesses to two assets that overlap.
+    fn between(&mut self, outer: AssetId, inner: AssetId) {
+        let touches = self.touches;
+        let of = self.table.of(outer);
+        let rank = |at: u32| self.rank[touches[at as usize].node as usize];
+        for &touch in self.table.of(inner) {
+            let (mode, here) = (touches[touch as usize].mode, rank(touch));
+            let mut at = of.partition_point(|&other| rank(other) < here);
+            let after = at + of[at..].partition_point(|&other| rank(other) <= here);
+            while at > 0 {
+                let begin = run_back(touches, of, at);
+                let conflicts = !compatible(mode, touches[of[at - 1] as usize].mode);
+                if conflicts {
+                    of[begin..at].iter().for_each(|&first| Self::ask(&mut self.asked, touches, first, touch));
+                    break;
+                }
+                at = begin;
+            }
+            let mut at = after;
+            while at < of.len() {
+                let end = run(touches, of, at);
+                if !compatible(mode, touches[of[at] as usize].mode) {
+                    of[at..end].iter().for_each(|&second| Self::ask(&mut self.asked, touches, touch, second));
+                    break;
+                }
+                at = end;
+            }
+            if self.asked.len() >= PAIRS {
+                look_up(
+                    &mut self.order,
+                    self.graph,
+                    self.sequence,
+                    self.threads,
+                    touches,
+                    &mut self.asked,
+                    &mut self.racing,
+                );
+            }
+        }
+    }
+
+    fn look_up(&mut self) {
+        let Self { order, graph, sequence, threads, touches, asked, racing, .. } = self;
+        look_up(order, graph, sequence, *threads, touches, asked, racing);
+    }
+
+    /// Lists the races of the assets that have some.
+    fn list(mut self, most: usize) -> Races {
+        let mut found = Races::default();
+        let mut racing = std::mem::take(&mut self.racing);
+        racing.sort_unstable();
+        racing.dedup();
+        let Some(order) = self.order.take().filter(|_| !racing.is_empty()) else { return found };
+        let mut scratch = Scratch::default();
+        let mut looked = 0;
+        let mut compare = |a: u32, b: u32, found: &mut Races| {
+            let (one, two) = (&self.touches[a as usize], &self.touches[b as usize]);
+            if one.node == two.node || compatible(one.mode, two.mode) {
+                return true;
+            }
+            looked += 1;
+            let (from, to) = match self.rank[one.node as usize] < self.rank[two.node as usize] {
+                true => (one.node, two.node),
+                false => (two.node, one.node),
+            };
+            if !order.one(from, to, &mut scratch) {
+                found.pairs.push((a.min(b), a.max(b)));
+            }
+            looked < LISTED
+        };
+        let is_racing = |asset: AssetId| racing.binary_search(&asset).is_ok();
+        'all: for asset in 0..self.assets.len() as AssetId {
+            let of = self.table.of(asset);
+            if of.is_empty() {
+                continue;
+            }
+            if is_racing(asset) {
+                for (at, &a) in of.iter().enumerate() {
+                    for &b in &of[at + 1..] {
+                        if found.pairs.len() > most || !compare(a, b, &mut found) {
+                            found.more = true;
+                            break 'all;
+                        }
+                    }
+                }
+            }
+            for other in related(self.assets, asset) {
+                if !is_racing(asset) && !is_racing(other) {
+                    continue;
+                }
+                for &a in of {
+                    for &b in self.table.of(other) {
+                        if found.pairs.len() > most || !compare(a, b, &mut found) {
+                            found.more = true;
+                            break 'all;
+                        }
+                    }
+                }
+            }
+        }
+        found.pairs.sort_unstable();
+        found.pairs.dedup();
+        found.more |= found.pairs.len() > most;
+        found.pairs.truncate(most);
+        found
+    }
+}
+
+/// Looks up all pairs that were asked for.
+fn look_up(
+    order: &mut Option<Order>,
+    graph: &Csr,
+    sequence: &[u32],
+    threads: usize,
+    touches: &[Touch],
+    asked: &mut Vec<(u32, u32)>,
+    racing: &mut Vec<AssetId>,
+) {
+    if asked.is_empty() {
+        return;
+    }
+    let order = order.get_or_insert_with(|| Order::new(graph, sequence));
+    let node = |at: u32| touches[at as usize].node;
+    let from: Vec<u32> = asked.iter().map(|it| node(it.0)).collect();
+    let to: Vec<u32> = asked.iter().map(|it| node(it.1)).collect();
+    for (answer, &(first, second)) in order.many(&from, &to, threads).into_iter().zip(asked.iter()) {
+        if !answer {
+            racing.extend([touches[first as usize].asset, touches[second as usize].asset]);
+        }
+    }
+    asked.clear();
+    racing.sort_unstable();
+    racing.dedup();
+}
+
+/// Where the run of compatible accesses ends that begins at a place.
+fn run(touches: &[Touch], of: &[u32], at: usize) -> usize {
+    let mode = touches[of[at] as usize].mode;
+    if !compatible(mode, mode) {
+        return at + 1;
+    }
+    at + of[at..].iter().take_while(|&&it| touches[it as usize].mode == mode).count()
+}
+
+/// Where the run begins that ends before a place.
+fn run_back(touches: &[Touch], of: &[u32], end: usize) -> usize {
+    let mode = touches[of[end - 1] as usize].mode;
+    if !compatible(mode, mode) {
+        return end - 1;
+    }
+    end - of[..end].iter().rev().take_while(|&&it| touches[it as usize].mode == mode).count()
+}
+
+/// The assets that an asset surely has something in common with: those that contain it, and selectors that meet it
+/// or what contains it. Of two that are related so, one is named by the other.
+pub(super) fn related(assets: &Assets, asset: AssetId) -> Vec<AssetId> {
+    let mut found = Vec::new();
+    for at in assets.upwards(asset) {
+        if at != asset {
+            found.push(at);
+        }
+        let Some(symbol) = assets.symbol(at) else { continue };
+        let beside = assets.selectors(assets.parent(at));
+        let meets = beside.iter().filter(|&&other| {
+            // Of two selectors the later one names the other.
+            let earlier = !symbol.is_selector() || other < at;
+            other != at && earlier && assets.symbol(other).is_some_and(|it| it.overlaps(symbol))
+        });
+        found.extend(meets);
+    }
+    found
+}
