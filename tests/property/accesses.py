@@ -25,6 +25,9 @@ FAMILIES = {
 }
 """Names by families: no name meets one of another, but that orders may lie in the lake."""
 
+BORN = {"held": "tmp", "inner": "box/in"}
+"""Names that only locals have."""
+
 MODES = ["reads"] * 4 + ["writes"] * 4 + ["takes", "reduces", "reduces", "reduces"]
 
 
@@ -36,6 +39,7 @@ class Seen:
     values: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     workflows: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    born: frozenset[str] = frozenset()
 
     def more(self, holes: Iterable[str] = (), values: Iterable[str] = ()) -> Seen:
         return replace(self, holes=(*self.holes, *holes), values=(*self.values, *values))
@@ -80,17 +84,17 @@ class Sketch:
             return shape.replace("H", hole)
         if family == "given" and seen.texts:
             return str(self.pick(["lake/{H}", "lake/{H}/x", "x{H}"]).replace("H", self.pick(seen.texts)))
-        if family in ("open", "given"):
+        if family in ("open", "given") or (family in BORN and BORN[family] not in seen.born):
             family = "flat"
         return str(self.pick(FAMILIES[family]))
 
     def accesses(self, seen: Seen) -> Json:
         """What one step does: at most two named assets, which don't meet, and a value."""
-        chosen = self.draw(st.lists(st.sampled_from(self.families), min_size=1, max_size=2, unique_by=_kin))
+        families = self.draw(st.lists(st.sampled_from(self.families), min_size=1, max_size=2, unique=True))
+        names = {_kin(it.split("/")[0]): it for it in (self.asset(family, seen) for family in families)}
         found: Json = {}
-        for family in chosen:
+        for name in names.values():
             mode = "reads" if self.chance(8 * self.ease) else self.pick(MODES)
-            name = self.asset(family, seen)
             if mode == "reduces":
                 found.setdefault("reduces", {})[name] = self.pick(["sum", "sum", "max"])
             else:
@@ -115,16 +119,18 @@ class Sketch:
 
     # -------------------------------------------------------------------------------- composing
 
-    def block(self, seen: Seen, depth: int, prefix: Iterable[Any] = ()) -> Any:
-        term, values = self.term(seen, depth)
-        term = [*prefix, term] if (prefix := [*prefix]) else term
+    def block(self, seen: Seen, depth: int) -> Any:
+        born: Json = {}
+        if self.chance(30):
+            born = {"tmp": {}} if self.chance(70) else {"tmp": {}, "box/in": {"kind": "directory"}}
+        term, values = self.term(replace(seen, born=seen.born | born.keys()), depth)
         found: Json = {"term": term}
         if values and self.chance(15):
             found["result"] = (
                 {"$": self.pick(values)} if self.chance(50) else [{"$": it} for it in values[:2]]
             )
-        if self.chance(25):
-            found["locals"] = {"tmp": {}} if self.chance(70) else {"tmp": {}, "box/in": {"kind": "directory"}}
+        if born:
+            found["locals"] = born
         return found if len(found) > 1 or self.chance(20) else term
 
     def term(self, seen: Seen, depth: int) -> tuple[Any, list[str]]:
@@ -242,10 +248,9 @@ class Sketch:
         return {"signal": "go"}
 
 
-def _kin(family: str) -> str:
-    """Families of which two names may meet."""
-    kin = {"orders": "lake", "given": "lake", "open": "open"}
-    return kin.get(family, family)
+def _kin(first: str) -> str:
+    """What begins the names that one with this first part may meet."""
+    return "lake" if first == "orders" else first.partition("[")[0]
 
 
 @st.composite

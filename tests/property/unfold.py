@@ -10,7 +10,8 @@ What the format leaves open is read like this:
 - A condition, the items of an each, the inputs of a workflow and the first state of a loop are read at a
   moment before the body (a loop's condition before each iteration and after the last). A result of a
   block that has to be evaluated is read after the steps that it names, beside the others; one that only
-  hands on whole results, when the block ends. These reads are those of the step that owns the block.
+  hands on whole results, when the block ends. These reads are at the path of the block: that of the
+  step that owns it, and which of its branches it is.
 - In an expression that is no plain path each path is read by itself. A hole reads nothing: a name is a text.
 - An input of a sub-workflow that is bound to a path or an expression is that, for holes and for values;
   bound to a text or a whole number, it is that text. Bound to anything else its holes are equal in one
@@ -256,7 +257,7 @@ def unfold(definition: Json) -> Process:
     }
     body: Json = {key: definition[key] for key in ("term", "result", "locals") if key in definition}
     call = Call(definition["name"], "", body)
-    return _block(body, Scope((), within), Frame(("",), call=call), "", "")
+    return _block(body, Scope((), within), Frame(("",), call=call), "")
 
 
 def _act(path: str, uses: Iterable[Use]) -> Process:
@@ -264,7 +265,7 @@ def _act(path: str, uses: Iterable[Use]) -> Process:
     return Act(path, found) if found else NOTHING
 
 
-def _block(block: Any, scope: Scope, frame: Frame, prefix: str, owner: str) -> Process:
+def _block(block: Any, scope: Scope, frame: Frame, prefix: str) -> Process:
     block = as_block(block)
     layout = Layout(block["term"])
     born = tuple(block.get("locals", ()))
@@ -281,8 +282,7 @@ def _block(block: Any, scope: Scope, frame: Frame, prefix: str, owner: str) -> P
         order = closed(
             order | {(at, last) for at in range(last) if whole or layout.ids[at] in steps_of(texts)}
         )
-        # What a block yields is read by the step that owns it.
-        members.append(_act(owner, inside.reads(texts)))
+        members.append(_act(prefix.removesuffix("/"), inside.reads(texts)))
     return par(members, order)
 
 
@@ -310,9 +310,7 @@ class Unfolding:
         return found
 
     def _inside(self, block: Any, *key: Any, prefix: str = "", **frame: Any) -> Process:
-        return _block(
-            block, self.scope, Frame((*self.key, *key), **frame), f"{self.path}/{prefix}", self.path
-        )
+        return _block(block, self.scope, Frame((*self.key, *key), **frame), f"{self.path}/{prefix}")
 
     def _reading(self, *bindings: Any) -> Process:
         return _act(self.path, self.scope.reads(text for it in bindings for text in expressions(it)))
@@ -374,10 +372,7 @@ class Unfolding:
             return begin
         again = replace(call, depth=call.depth + 1)
         outside = Scope(self.scope.frames[:at], self.scope.within)
-        begun = _block(
-            call.body, outside, Frame(self.key, call=again), call.path, call.path.removesuffix("/")
-        )
-        return seq(begin, begun)
+        return seq(begin, _block(call.body, outside, Frame(self.key, call=again), call.path))
 
     def _timeout(self) -> Process:
         return self._inside(self.step["do"])

@@ -1,0 +1,82 @@
+"""The checker finds in random definitions what an oracle finds that looks at every execution."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, reject, settings
+
+from ferroflow import _core
+from tests.property import accesses, race_cases, races
+from tests.property.race_cases import Case, Json
+
+BOUNDED = settings(
+    max_examples=1_000,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+SOAK = settings(
+    BOUNDED, max_examples=int(os.environ.get("FERROFLOW_RACE_EXAMPLES", "50000")), derandomize=False
+)
+
+RACES = {"FF0499", "FF0502", "FF0503", "FF0505"}
+MOVED = "FF0382"
+
+
+def checked(definition: Json) -> list[Json]:
+    return _core.Program(msgspec.msgpack.encode(definition)).check()
+
+
+def place(told: Json) -> races.Place:
+    # A result that has to be evaluated is a step of its own, which the definition does not have.
+    return told["step"].removesuffix("$result").removesuffix("/"), told["use"]
+
+
+def places(finding: Json) -> tuple[races.Place, races.Place]:
+    first, *rest = map(place, finding["places"])
+    return first, rest[0] if rest else first
+
+
+def agree(definition: Json, found: races.Findings) -> None:
+    told = [it for it in checked(definition) if it["level"] == "error"]
+    assert {it["code"] for it in told} <= RACES | {MOVED}
+    racing = [it for it in told if it["code"] in RACES]
+    assert bool(racing) == bool(found.races), (racing, found.races)
+    for it in racing:
+        assert found.races.get(races.pair(*places(it))) == it["code"], (it, found.races)
+    if not found.races:
+        moved = [it for it in told if it["code"] == MOVED]
+        assert bool(moved) == bool(found.moves), (moved, found.moves)
+        for it in moved:
+            assert places(it) in found.moves, (it, found.moves)
+
+
+def compare(definition: Json) -> None:
+    try:
+        found = races.check(definition)
+    except races.TooMany:
+        reject()
+    agree(definition, found)
+
+
+@pytest.mark.parametrize("case", race_cases.CASES, ids=lambda case: case.name)
+def test_the_checker_says_what_was_worked_out_by_hand(case: Case) -> None:
+    agree(case.definition, races.check(case.definition))
+
+
+@pytest.mark.timeout(600)
+@BOUNDED
+@given(accesses.definitions())
+def test_the_checker_agrees_with_the_oracle(definition: Json) -> None:
+    compare(definition)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(14_400)
+@SOAK
+@given(accesses.definitions(steps=9))
+def test_the_checker_agrees_with_the_oracle_on_many(definition: Json) -> None:
+    compare(definition)
