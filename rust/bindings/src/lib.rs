@@ -13,6 +13,7 @@ mod read;
 mod simulate;
 mod values;
 
+use ferroflow_define::access::finding::path;
 use ferroflow_define::algebra::compile::Program as Compiled;
 use ferroflow_define::expr::{Expr, Reference, Scope};
 use ferroflow_define::{Definition, Problem, value};
@@ -21,6 +22,10 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use std::sync::Arc;
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
 
 /// An exception of `ferroflow.errors`.
 fn raise(py: Python<'_>, name: &str, message: String) -> PyErr {
@@ -90,9 +95,41 @@ impl Program {
     /// What is wrong with what steps do to assets, or may be: at most so many races of a block.
     #[pyo3(signature = (most = ferroflow_define::access::finding::LISTED))]
     fn check<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let found = py.detach(|| ferroflow_define::access::finding::findings(&self.compiled, most, threads));
+        let found =
+            py.detach(|| ferroflow_define::access::finding::findings(&self.compiled, most, threads()));
         found.iter().map(|finding| findings::object(py, finding)).collect()
+    }
+
+    /// The definition with the order added that leaves no race; the orders, as pairs of paths; and the paths of
+    /// those `each` whose iterations come one after another.
+    fn serialise<'py>(&self, py: Python<'py>) -> (Bound<'py, PyBytes>, Vec<(String, String)>, Vec<String>) {
+        let (object, orders, limited) = py.detach(|| {
+            let (definition, serial) = self.compiled.serialised(&self.definition, threads());
+            let path = |block, node| path(&self.compiled, block, node);
+            let edges = serial.edges.iter().flat_map(|(block, edges)| edges.iter().map(|it| (*block, *it)));
+            let orders = edges.map(|(block, (a, b))| (path(block, a), path(block, b))).collect();
+            let limited = serial.limited.iter().map(|&(block, node)| path(block, node)).collect();
+            (definition.write(), orders, limited)
+        });
+        (PyBytes::new(py, &object), orders, limited)
+    }
+
+    /// The definition with no more order than values, accesses and steps of which little is known need; and what
+    /// was left out, as pairs of paths.
+    fn relax<'py>(&self, py: Python<'py>) -> (Bound<'py, PyBytes>, Vec<(String, String)>) {
+        let (object, dropped) = py.detach(|| {
+            let (definition, relaxed) = self.compiled.relaxed(&self.definition, threads());
+            let path = |block, node| path(&self.compiled, block, node);
+            let pairs = relaxed.iter().flat_map(|it| it.dropped.iter().map(|pair| (it.block, *pair)));
+            (definition.write(), pairs.map(|(block, (a, b))| (path(block, a), path(block, b))).collect())
+        });
+        (PyBytes::new(py, &object), dropped)
+    }
+
+    /// Microseconds that the longest way through it is expected to take.
+    #[getter]
+    fn expected(&self) -> i64 {
+        self.compiled.blocks[0].upward.iter().copied().max().unwrap_or(0)
     }
 
     /// The definition object of the normal form.

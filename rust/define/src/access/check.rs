@@ -67,6 +67,10 @@ pub(super) struct Whole<'p> {
     pub(super) assets: &'p Assets,
     /// For each block the first one after those inside it.
     pub(super) ends: Vec<u32>,
+    /// What is done in each block: one access of each asset and mode.
+    sums: Vec<Vec<Access>>,
+    /// The same of what begins again, under names of its own, by the block.
+    repeated: FxHashMap<u32, Vec<Access>>,
 }
 
 impl<'p> Whole<'p> {
@@ -77,7 +81,50 @@ impl<'p> Whole<'p> {
                 ends[owner as usize] = ends[owner as usize].max(ends[block]);
             }
         }
-        Self { program, assets, ends }
+        Self { program, assets, ends, sums: Vec::new(), repeated: FxHashMap::default() }
+    }
+
+    /// Sums up what is done in each block.
+    pub(super) fn sum(&mut self, repeated: Vec<(u32, Vec<Access>)>) {
+        self.repeated = repeated.into_iter().collect();
+        self.sums = vec![Vec::new(); self.program.blocks.len()];
+        for block in (1..self.program.blocks.len() as u32).rev() {
+            self.sums[block as usize] = distinct(self.touches(block).1);
+        }
+    }
+
+    /// What the nodes of a block do, composites with all that is inside them. There may be more accesses than
+    /// touches: what the block yields is read when all of it has ended.
+    pub(super) fn touches(&self, block: u32) -> (Vec<Touch>, Vec<Access>) {
+        let mut touches: Vec<Touch> = Vec::new();
+        let mut from: Vec<Access> = Vec::new();
+        for (node, it) in (0..).zip(&self.program.blocks[block as usize].nodes) {
+            let begin = from.len();
+            match &it.kind {
+                Kind::Task(_) => self.declared(block, node, &mut from),
+                Kind::Scope { body, max_depth: Some(_), .. } => {
+                    from.extend(self.repeated.get(body).into_iter().flatten());
+                }
+                kind => {
+                    // What each instance of the composite has for itself nobody else can name, but what
+                    // contains that, they can.
+                    inside(kind)
+                        .into_iter()
+                        .for_each(|inner| from.extend_from_slice(&self.sums[inner as usize]));
+                }
+            }
+            touches.extend(from[begin..].iter().map(|it| Touch { asset: it.asset, mode: it.mode, node }));
+        }
+        let reads = &self.program.accesses.reads;
+        let begin = reads.partition_point(|it| it.block < block);
+        for it in reads[begin..].iter().take_while(|it| it.block == block) {
+            let at = At { block, node: it.node, index: IMPLIED };
+            from.push(Access { at, asset: it.asset, mode: READS });
+            if it.node != YIELDS {
+                touches.push(Touch { asset: it.asset, mode: READS, node: it.node });
+            }
+        }
+        (touches, from)
     }
 
     /// Whether each instance of a block has an asset of its own that is called so.
@@ -127,16 +174,23 @@ pub fn check(program: &Program, most: usize, threads: usize) -> Found {
     if program.accesses.assets.is_empty() {
         return Found::default();
     }
-    let again = program.blocks.iter().flat_map(|code| &code.nodes);
-    let again = again.filter(|node| matches!(node.kind, Kind::Scope { max_depth: Some(_), .. })).count();
-    if again == 0 {
-        let whole = Whole::new(program, &program.accesses.assets);
-        return whole.check(Vec::new(), most, threads);
+    with(program, |whole| whole.check(most, threads))
+}
+
+/// Does something with a program that is summed up.
+pub(super) fn with<T>(program: &Program, act: impl FnOnce(&Whole<'_>) -> T) -> T {
+    let nodes = program.blocks.iter().flat_map(|code| &code.nodes);
+    if nodes.into_iter().any(|node| matches!(node.kind, Kind::Scope { max_depth: Some(_), .. })) {
+        // What a recursion does is under names of its own.
+        let mut assets = program.accesses.assets.clone();
+        let repeated = repeated(program, &mut assets);
+        let mut whole = Whole::new(program, &assets);
+        whole.sum(repeated);
+        return act(&whole);
     }
-    // What a recursion does is under names of its own.
-    let mut assets = program.accesses.assets.clone();
-    let repeated = repeated(program, &mut assets);
-    Whole::new(program, &assets).check(repeated, most, threads)
+    let mut whole = Whole::new(program, &program.accesses.assets);
+    whole.sum(Vec::new());
+    act(&whole)
 }
 
 /// What each recursion does, by the block that it begins again.
@@ -224,47 +278,13 @@ impl Whole<'_> {
         }
     }
 
-    fn check(&self, repeated: Vec<(u32, Vec<Access>)>, most: usize, threads: usize) -> Found {
-        let blocks = &self.program.blocks;
-        let repeated: FxHashMap<u32, Vec<Access>> = repeated.into_iter().collect();
-        let mut sums: Vec<Vec<Access>> = vec![Vec::new(); blocks.len()];
+    fn check(&self, most: usize, threads: usize) -> Found {
         let mut found = Found::default();
-        let reads = &self.program.accesses.reads;
-        for block in (0..blocks.len() as u32).rev() {
-            let code = &blocks[block as usize];
-            let mut touches: Vec<Touch> = Vec::new();
-            let mut from: Vec<Access> = Vec::new();
-            let mut declared = Vec::new();
-            for (node, it) in (0..).zip(&code.nodes) {
-                match &it.kind {
-                    Kind::Task(_) => self.declared(block, node, &mut declared),
-                    Kind::Scope { body, max_depth: Some(_), .. } => {
-                        declared.extend(repeated.get(body).into_iter().flatten());
-                    }
-                    kind => {
-                        for inner in inside(kind) {
-                            // What each instance of the composite has for itself nobody else can name, but what
-                            // contains that, they can.
-                            declared.extend_from_slice(&sums[inner as usize]);
-                        }
-                        self.composite(block, node, kind, &sums, most, threads, &mut found);
-                    }
-                }
-                touches.extend(declared.iter().map(|it| Touch { asset: it.asset, mode: it.mode, node }));
-                from.append(&mut declared);
-            }
-            let begin = reads.partition_point(|it| it.block < block);
-            for it in reads[begin..].iter().take_while(|it| it.block == block) {
-                let at = At { block, node: it.node, index: IMPLIED };
-                from.push(Access { at, asset: it.asset, mode: READS });
-                // What a block yields is read when all of it has ended.
-                if it.node != YIELDS {
-                    touches.push(Touch { asset: it.asset, mode: READS, node: it.node });
-                }
-            }
+        for (block, code) in (0..).zip(&self.program.blocks) {
+            let (touches, from) = self.touches(block);
             self.nodes(block, &code.graph, &touches, &from, most, threads, &mut found);
-            if code.owner.is_some() {
-                sums[block as usize] = distinct(from);
+            for (node, it) in (0..).zip(&code.nodes) {
+                self.composite(block, node, &it.kind, most, threads, &mut found);
             }
         }
         self.moves(&mut found);
@@ -297,13 +317,11 @@ impl Whole<'_> {
     }
 
     /// Compares what is inside one node.
-    #[allow(clippy::too_many_arguments)]
     fn composite(
         &self,
         block: u32,
         node: u32,
         kind: &Kind,
-        sums: &[Vec<Access>],
         at_most: usize,
         threads: usize,
         found: &mut Found,
@@ -313,7 +331,7 @@ impl Whole<'_> {
                 let mut touches = Vec::new();
                 let mut from = Vec::new();
                 for (branch, &inner) in (0..).zip(branches) {
-                    for &access in &sums[inner as usize] {
+                    for &access in &self.sums[inner as usize] {
                         touches.push(Touch { asset: access.asset, mode: access.mode, node: branch });
                         from.push(access);
                     }
@@ -336,7 +354,7 @@ impl Whole<'_> {
             {
                 self.iterations(
                     *body,
-                    &sums[*body as usize],
+                    &self.sums[*body as usize],
                     Meeting::Iterations(block, node),
                     at_most,
                     found,

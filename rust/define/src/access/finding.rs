@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use rustc_hash::FxHashSet;
 
-use super::assets::{AssetId, Assets, READS, REDUCES, TAKES, WRITES};
+use super::assets::{AssetId, Assets, READS, REDUCES, TAKES, VALUES, WRITES};
 use super::check::{Access, At, Found, IMPLIED, Meeting, Race, check};
+use super::order::relax;
 use super::{Mode, lints};
 use crate::algebra::compile::{Fault, Kind, Program, YIELDS};
 
@@ -71,7 +72,40 @@ pub fn findings(program: &Program, most: usize, threads: usize) -> Vec<Finding> 
     found.extend(moved.iter().map(|(first, second)| words.moved(*first, *second)));
     found.extend(lints::unread(program).into_iter().map(|access| words.unread(access)));
     found.extend(lints::wide(program).into_iter().map(|(access, narrower)| words.wide(access, narrower)));
+    let orders = relax(program, threads).into_iter().flat_map(|it| {
+        let block = it.block;
+        it.dropped.into_iter().map(move |(first, second)| (block, first, second))
+    });
+    found.extend(orders.map(|(block, first, second)| words.order(block, first, second)));
     found
+}
+
+/// The path of a node, or of the block whose end is meant.
+pub fn path(program: &Program, block: u32, node: u32) -> String {
+    let mut parts = Vec::new();
+    if node != YIELDS {
+        parts.push(program.blocks[block as usize].nodes[node as usize].id.to_string());
+    }
+    let mut inner = block;
+    while let Some((owner, node)) = program.blocks[inner as usize].owner {
+        let it = &program.blocks[owner as usize].nodes[node as usize];
+        let branch = match &it.kind {
+            Kind::Choice { branches, otherwise } => {
+                let at = branches.iter().position(|it| it.1 == inner);
+                at.map_or_else(|| otherwise.map(|_| "else".to_owned()), |at| Some(at.to_string()))
+            }
+            Kind::First { branches, .. } => {
+                branches.iter().position(|&it| it == inner).map(|at| at.to_string())
+            }
+            Kind::Handler { handler, .. } if *handler == inner => Some("catch".to_owned()),
+            _ => None,
+        };
+        parts.extend(branch);
+        parts.push(it.id.to_string());
+        inner = owner;
+    }
+    parts.reverse();
+    parts.join("/")
 }
 
 struct Words<'p> {
@@ -88,32 +122,8 @@ impl Words<'_> {
         self.assets.written(asset, &|block, node| self.id(block, node))
     }
 
-    /// The path of a node, or of the block whose end is meant.
     fn path(&self, block: u32, node: u32) -> String {
-        let mut parts = Vec::new();
-        if node != YIELDS {
-            parts.push(self.id(block, node));
-        }
-        let mut inner = block;
-        while let Some((owner, node)) = self.program.blocks[inner as usize].owner {
-            let it = &self.program.blocks[owner as usize].nodes[node as usize];
-            let branch = match &it.kind {
-                Kind::Choice { branches, otherwise } => {
-                    let at = branches.iter().position(|it| it.1 == inner);
-                    at.map_or_else(|| otherwise.map(|_| "else".to_owned()), |at| Some(at.to_string()))
-                }
-                Kind::First { branches, .. } => {
-                    branches.iter().position(|&it| it == inner).map(|at| at.to_string())
-                }
-                Kind::Handler { handler, .. } if *handler == inner => Some("catch".to_owned()),
-                _ => None,
-            };
-            parts.extend(branch);
-            parts.push(it.id.to_string());
-            inner = owner;
-        }
-        parts.reverse();
-        parts.join("/")
+        path(self.program, block, node)
     }
 
     fn place(&self, access: Access, label: String) -> Place {
@@ -371,6 +381,28 @@ impl Words<'_> {
                 "otherwise leave the write out".to_owned(),
             ],
             asset,
+        }
+    }
+
+    fn order(&self, block: u32, first: u32, second: u32) -> Finding {
+        let place = |node: u32, label: &str| {
+            let access = Access { at: At { block, node, index: IMPLIED }, asset: VALUES, mode: READS };
+            Place { mode: "", ..self.place(access, label.to_owned()) }
+        };
+        let (one, two) = (self.id(block, first), self.id(block, second));
+        Finding {
+            code: "FF1003",
+            level: Level::Warning,
+            message: format!("no access needs `{two}` to wait for `{one}`"),
+            asset: String::new(),
+            places: vec![place(first, "this comes first"), place(second, "and this waits for it")],
+            meeting: "no value goes from one to the other, and what they do to assets can be at once"
+                .to_owned(),
+            help: vec![
+                "let them run beside each other, or have all such orders left out: workflow.parallelise()"
+                    .to_owned(),
+                "if there is another reason, declare what they share".to_owned(),
+            ],
         }
     }
 

@@ -6,6 +6,7 @@ pub mod finding;
 mod lints;
 mod moves;
 pub mod name;
+pub mod order;
 pub mod races;
 mod template;
 

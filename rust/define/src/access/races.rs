@@ -30,14 +30,14 @@ const SMALL: usize = 64;
 const LISTED: usize = 1 << 22;
 
 /// Whether nodes are ordered.
-enum Order {
+pub(super) enum Order {
     /// For each node those that it leads to.
     Small(Vec<u64>),
     Large(Box<Reach>),
 }
 
 impl Order {
-    fn new(graph: &Csr, order: &[u32]) -> Self {
+    pub(super) fn new(graph: &Csr, order: &[u32]) -> Self {
         if graph.len() > SMALL {
             let reach = Reach::new(Arc::new(Graph::from(graph.clone())));
             // The caller's order shows that there is no cycle.
@@ -53,7 +53,7 @@ impl Order {
     }
 
     /// Whether each first one comes before its second.
-    fn many(&self, from: &[u32], to: &[u32], threads: usize) -> Vec<bool> {
+    pub(super) fn many(&self, from: &[u32], to: &[u32], threads: usize) -> Vec<bool> {
         match self {
             Self::Small(rows) => {
                 let pairs = from.iter().zip(to);
@@ -93,22 +93,30 @@ pub fn races(
     most: usize,
     threads: usize,
 ) -> Races {
-    let mut rank = vec![0u32; graph.len()];
-    order.iter().enumerate().for_each(|(at, &node)| rank[node as usize] = at as u32);
-    let mut search = Search {
-        assets,
-        touches,
-        table: Table::new(assets.len(), touches, &rank),
-        rank,
-        order: None,
-        graph,
-        sequence: order,
-        threads,
-        asked: Vec::new(),
-        racing: Vec::new(),
-    };
+    let mut search = Search::new(assets, graph, order, touches, Some(threads));
     search.all();
     search.list(most)
+}
+
+/// Pairs of nodes which, if each first one came before its second, would leave no race: each incompatible pair
+/// would be ordered as it is in `order`. Those that are ordered by the graph already are left out.
+pub fn unordered(
+    assets: &Assets,
+    graph: &Csr,
+    order: &[u32],
+    touches: &[Touch],
+    threads: usize,
+) -> Vec<(u32, u32)> {
+    let mut search = Search::new(assets, graph, order, touches, Some(threads));
+    search.all();
+    search.nodes()
+}
+
+/// The same, with those that are ordered by the graph.
+pub fn needed(assets: &Assets, graph: &Csr, order: &[u32], touches: &[Touch]) -> Vec<(u32, u32)> {
+    let mut search = Search::new(assets, graph, order, touches, None);
+    search.all();
+    search.nodes()
 }
 
 /// Accesses by asset, and within by rank and mode.
@@ -160,11 +168,37 @@ struct Search<'s> {
     order: Option<Order>,
     graph: &'s Csr,
     sequence: &'s [u32],
-    threads: usize,
+    /// With how many threads pairs are looked up; if they are not, all of them are kept.
+    threads: Option<usize>,
     /// Pairs that have to be ordered, and have not been looked up.
     asked: Vec<(u32, u32)>,
-    /// Assets that have a race, those more than once that have several.
-    racing: Vec<AssetId>,
+    /// Pairs that are not ordered.
+    failed: Vec<(u32, u32)>,
+}
+
+impl<'s> Search<'s> {
+    fn new(
+        assets: &'s Assets,
+        graph: &'s Csr,
+        sequence: &'s [u32],
+        touches: &'s [Touch],
+        threads: Option<usize>,
+    ) -> Self {
+        let mut rank = vec![0u32; graph.len()];
+        sequence.iter().enumerate().for_each(|(at, &node)| rank[node as usize] = at as u32);
+        Self {
+            assets,
+            touches,
+            table: Table::new(assets.len(), touches, &rank),
+            rank,
+            order: None,
+            graph,
+            sequence,
+            threads,
+            asked: Vec::new(),
+            failed: Vec::new(),
+        }
+    }
 }
 
 impl Search<'_> {
@@ -179,40 +213,29 @@ impl Search<'_> {
                     self.between(other, asset);
                 }
             }
-            if self.asked.len() >= PAIRS {
-                self.look_up();
-            }
         }
         self.look_up();
     }
 
-    fn ask(asked: &mut Vec<(u32, u32)>, touches: &[Touch], first: u32, second: u32) {
-        if touches[first as usize].node != touches[second as usize].node {
-            asked.push((first, second));
+    /// Asks whether one access comes before another.
+    fn ask(&mut self, first: u32, second: u32) {
+        if self.touches[first as usize].node != self.touches[second as usize].node {
+            self.asked.push((first, second));
+            if self.asked.len() >= PAIRS {
+                self.look_up();
+            }
         }
     }
 
     /// Asks for what has to be ordered among the accesses to one asset.
     fn own(&mut self, asset: AssetId) {
-        let (touches, of) = (self.touches, self.table.of(asset));
+        let (begin, len) = (self.table.starts[asset as usize] as usize, self.table.of(asset).len());
         let (mut before, mut at) = (0..0, 0);
-        while at < of.len() {
-            let end = run(touches, of, at);
-            for &first in &of[before.clone()] {
-                for &second in &of[at..end] {
-                    Self::ask(&mut self.asked, touches, first, second);
-                }
-                if self.asked.len() >= PAIRS {
-                    // What was found before is not asked for again.
-                    look_up(
-                        &mut self.order,
-                        self.graph,
-                        self.sequence,
-                        self.threads,
-                        touches,
-                        &mut self.asked,
-                        &mut self.racing,
-                    );
+        while at < len {
+            let end = run(self.touches, self.table.of(asset), at);
+            for first in before.clone() {
+                for second in at..end {
+                    self.ask(self.table.places[begin + first], self.table.places[begin + second]);
                 }
             }
             (before, at) = (at..end, end);
@@ -222,53 +245,71 @@ impl Search<'_> {
     /// Asks for what has to be ordered between the accesses to two assets that overlap.
     fn between(&mut self, outer: AssetId, inner: AssetId) {
         let touches = self.touches;
-        let of = self.table.of(outer);
-        let rank = |at: u32| self.rank[touches[at as usize].node as usize];
-        for &touch in self.table.of(inner) {
+        for place in 0..self.table.of(inner).len() {
+            let touch = self.table.of(inner)[place];
+            let of = self.table.of(outer);
+            let rank = |at: u32| self.rank[touches[at as usize].node as usize];
             let (mode, here) = (touches[touch as usize].mode, rank(touch));
-            let mut at = of.partition_point(|&other| rank(other) < here);
-            let after = at + of[at..].partition_point(|&other| rank(other) <= here);
-            while at > 0 {
-                let begin = run_back(touches, of, at);
-                let conflicts = !compatible(mode, touches[of[at - 1] as usize].mode);
-                if conflicts {
-                    of[begin..at].iter().for_each(|&first| Self::ask(&mut self.asked, touches, first, touch));
-                    break;
+            let conflicts = |at: usize| !compatible(mode, touches[of[at] as usize].mode);
+            let begin = of.partition_point(|&other| rank(other) < here);
+            let end = begin + of[begin..].partition_point(|&other| rank(other) <= here);
+            let (mut before, mut after) = (0..0, 0..0);
+            let mut at = begin;
+            while at > 0 && before.is_empty() {
+                let start = run_back(touches, of, at);
+                if conflicts(at - 1) {
+                    before = start..at;
                 }
-                at = begin;
+                at = start;
             }
-            let mut at = after;
-            while at < of.len() {
-                let end = run(touches, of, at);
-                if !compatible(mode, touches[of[at] as usize].mode) {
-                    of[at..end].iter().for_each(|&second| Self::ask(&mut self.asked, touches, touch, second));
-                    break;
+            let mut at = end;
+            while at < of.len() && after.is_empty() {
+                let stop = run(touches, of, at);
+                if conflicts(at) {
+                    after = at..stop;
                 }
-                at = end;
+                at = stop;
             }
-            if self.asked.len() >= PAIRS {
-                look_up(
-                    &mut self.order,
-                    self.graph,
-                    self.sequence,
-                    self.threads,
-                    touches,
-                    &mut self.asked,
-                    &mut self.racing,
-                );
+            for at in before {
+                self.ask(self.table.of(outer)[at], touch);
+            }
+            for at in after {
+                self.ask(touch, self.table.of(outer)[at]);
             }
         }
     }
 
+    /// Looks up all pairs that were asked for.
     fn look_up(&mut self) {
-        let Self { order, graph, sequence, threads, touches, asked, racing, .. } = self;
-        look_up(order, graph, sequence, *threads, touches, asked, racing);
+        let Some(threads) = self.threads else {
+            self.failed.append(&mut self.asked);
+            return;
+        };
+        if self.asked.is_empty() {
+            return;
+        }
+        let order = self.order.get_or_insert_with(|| Order::new(self.graph, self.sequence));
+        let node = |at: u32| self.touches[at as usize].node;
+        let from: Vec<u32> = self.asked.iter().map(|it| node(it.0)).collect();
+        let to: Vec<u32> = self.asked.iter().map(|it| node(it.1)).collect();
+        let answers = order.many(&from, &to, threads);
+        self.failed.extend(self.asked.drain(..).zip(answers).filter(|it| !it.1).map(|it| it.0));
+    }
+
+    /// The nodes of the pairs that are not ordered, each pair once.
+    fn nodes(self) -> Vec<(u32, u32)> {
+        let node = |at: u32| self.touches[at as usize].node;
+        let mut pairs: Vec<(u32, u32)> = self.failed.iter().map(|it| (node(it.0), node(it.1))).collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        pairs
     }
 
     /// Lists the races of the assets that have some.
     fn list(mut self, most: usize) -> Races {
         let mut found = Races::default();
-        let mut racing = std::mem::take(&mut self.racing);
+        let asset = |at: u32| self.touches[at as usize].asset;
+        let mut racing: Vec<AssetId> = self.failed.iter().flat_map(|it| [asset(it.0), asset(it.1)]).collect();
         racing.sort_unstable();
         racing.dedup();
         let Some(order) = self.order.take().filter(|_| !racing.is_empty()) else { return found };
@@ -325,33 +366,6 @@ impl Search<'_> {
         found.pairs.truncate(most);
         found
     }
-}
-
-/// Looks up all pairs that were asked for.
-fn look_up(
-    order: &mut Option<Order>,
-    graph: &Csr,
-    sequence: &[u32],
-    threads: usize,
-    touches: &[Touch],
-    asked: &mut Vec<(u32, u32)>,
-    racing: &mut Vec<AssetId>,
-) {
-    if asked.is_empty() {
-        return;
-    }
-    let order = order.get_or_insert_with(|| Order::new(graph, sequence));
-    let node = |at: u32| touches[at as usize].node;
-    let from: Vec<u32> = asked.iter().map(|it| node(it.0)).collect();
-    let to: Vec<u32> = asked.iter().map(|it| node(it.1)).collect();
-    for (answer, &(first, second)) in order.many(&from, &to, threads).into_iter().zip(asked.iter()) {
-        if !answer {
-            racing.extend([touches[first as usize].asset, touches[second as usize].asset]);
-        }
-    }
-    asked.clear();
-    racing.sort_unstable();
-    racing.dedup();
 }
 
 /// Where the run of compatible accesses ends that begins at a place.

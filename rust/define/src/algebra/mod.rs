@@ -3,5 +3,6 @@
 pub mod compile;
 pub mod normal;
 pub mod read;
+mod reorder;
 pub mod term;
 pub mod write;

@@ -16,6 +16,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 pub use self::program::{
     Accesses, Bind, Code, Fault, Kind, Node, Program, Read, Source, TaskUse, Use, YIELDS,
 };
+pub(crate) use self::upward::upward;
 pub use self::upward::{EXPECTED, expected};
 use super::read;
 use super::term::{Binding, Block, Declared, Definition, Term};

@@ -63,7 +63,7 @@ fn composite(kind: &Kind, whole: impl Fn(u32) -> i64) -> i64 {
 }
 
 /// The longest way from the beginning of each node to the end of its block; `order` is a topological one.
-pub(super) fn upward(graph: &Csr, order: &[u32], expected: &[i64]) -> Vec<i64> {
+pub(crate) fn upward(graph: &Csr, order: &[u32], expected: &[i64]) -> Vec<i64> {
     let mut upward = vec![0i64; expected.len()];
     for &node in order.iter().rev() {
         let after = graph.successors(node).iter().map(|&next| upward[next as usize]).max().unwrap_or(0);

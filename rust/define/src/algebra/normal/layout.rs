@@ -4,13 +4,13 @@ use crate::algebra::term::Term;
 
 /// Steps and order of a block; `None` stands for something empty that carries order through it.
 #[derive(Default)]
-pub(super) struct Layout {
+pub(in crate::algebra) struct Layout {
     nodes: Vec<Option<Term>>,
     edges: Vec<(u32, u32)>,
 }
 
 impl Layout {
-    pub(super) fn lay(&mut self, term: Term) -> (Vec<u32>, Vec<u32>) {
+    pub(in crate::algebra) fn lay(&mut self, term: Term) -> (Vec<u32>, Vec<u32>) {
         match term {
             Term::Sequence(terms) => {
                 let mut whole: Option<(Vec<u32>, Vec<u32>)> = None;
@@ -84,7 +84,7 @@ impl Layout {
     }
 
     /// The steps and the order among them alone.
-    pub(super) fn steps(self) -> (Vec<Term>, Vec<(u32, u32)>) {
+    pub(in crate::algebra) fn steps(self) -> (Vec<Term>, Vec<(u32, u32)>) {
         let mut edges = self.edges;
         for (node, term) in self.nodes.iter().enumerate() {
             if term.is_none() {

@@ -26,8 +26,9 @@ use rustc_hash::FxHashSet;
 
 use self::content::{Content, Outward, content};
 use self::digest::{Colour, constant, finish, mix, put};
-use self::layout::Layout;
-use self::order::{ranks, reduced};
+pub(super) use self::layout::Layout;
+use self::order::ranks;
+pub(super) use self::order::reduced;
 use super::term::{Binding, Block, Definition, OnError, Term};
 use crate::value::Segment;
 

@@ -11,7 +11,7 @@ const REDUCED: usize = 5_000;
 const BUDGET: usize = 50_000_000;
 
 /// The order without what follows from the rest of it.
-pub(super) fn reduced(nodes: usize, edges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+pub(in crate::algebra) fn reduced(nodes: usize, edges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
     if nodes > REDUCED {
         return edges;
     }
