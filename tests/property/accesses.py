@@ -53,6 +53,7 @@ class Sketch:
     left: int
     ease: int
     families: list[str]
+    literal: bool = False
     numbers: dict[str, int] = field(default_factory=dict)
 
     def name(self, base: str) -> str:
@@ -99,7 +100,7 @@ class Sketch:
                 found.setdefault("reduces", {})[name] = self.pick(["sum", "sum", "max"])
             else:
                 found.setdefault(mode, []).append(name)
-        if seen.values and self.chance(3 * (9 - self.ease)):
+        if seen.values and not self.literal and self.chance(3 * (9 - self.ease)):
             mode = self.pick(["takes", "takes", "reads", "writes"])
             found.setdefault(mode, []).append({"$": self.pick(seen.values)})
         if any(len(it) == 1 for it in found.values()) and self.chance(20):
@@ -121,7 +122,7 @@ class Sketch:
 
     def block(self, seen: Seen, depth: int) -> Any:
         born: Json = {}
-        if self.chance(30):
+        if not self.literal and self.chance(30):
             born = {"tmp": {}} if self.chance(70) else {"tmp": {}, "box/in": {"kind": "directory"}}
         term, values = self.term(replace(seen, born=seen.born | born.keys()), depth)
         found: Json = {"term": term}
@@ -163,7 +164,10 @@ class Sketch:
         kinds = ["task"] * 4
         if depth > 0 and self.left > 0:
             kinds += ["choice", "loop", "each", "each", "try", "first", "workflow", "timeout"]
-            kinds += ["recursion"] * bool(seen.workflows) + ["sleep", "signal"] * self.chance(20)
+            kinds += ["recursion"] * bool(seen.workflows and not self.literal) + [
+                "sleep",
+                "signal",
+            ] * self.chance(20)
         kind = self.pick(kinds)
         if kind == "task":
             self.left -= 1
@@ -200,7 +204,7 @@ class Sketch:
         if seen.values and self.chance(50):
             items = {"$": self.pick(seen.values)}
         elif self.chance(30):
-            items = self.pick([[], [1], [1, 2], [1, 2, 3]])
+            items = self.pick([[1], [1, 2], [1, 2, 3]])
         inside = seen.more([name, f"{name}_index", f"{name}_index", f"{name}.day"], values)
         found = {"each": items, "do": self.block(inside, depth), "as": name}
         if self.chance(40):
@@ -254,17 +258,16 @@ def _kin(first: str) -> str:
 
 
 @st.composite
-def definitions(draw: Draw, steps: int = 7) -> Json:
-    """A definition of at most so many tasks."""
-    families = draw(
-        st.lists(st.sampled_from([*FAMILIES, "open", "given"]), min_size=1, max_size=3, unique=True)
-    )
-    sketch = Sketch(draw, draw(st.integers(min(steps, 4), steps)), draw(st.integers(0, 8)), families)
+def definitions(draw: Draw, steps: int = 7, *, literal: bool = False) -> Json:
+    """A definition of at most so many tasks; with literal names only, all of the world, if so asked."""
+    kinds = ["flat", "lake", "table", "odd"] if literal else [*FAMILIES, "open", "given"]
+    families = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=3, unique=True))
+    sketch = Sketch(draw, draw(st.integers(min(steps, 4), steps)), draw(st.integers(0, 8)), families, literal)
     seen = Seen(("input.n", "input.n + 1", "input.day.x"), (), (), (("drawn", ("n", "rows", "day")),))
     block = sketch.block(seen, DEPTH)
     found: Json = {"name": "drawn", "inputs": ["n", "rows", "day"]}
     found |= block if isinstance(block, dict) and "term" in block else {"term": block}
-    if sketch.chance(20):
+    if not literal and sketch.chance(20):
         found["assets"] = {name: {} for name in _declared()}
         if sketch.chance(70):
             found["assets"]["orders"] = {"within": sketch.pick(["lake", "lake/a"])}
@@ -282,8 +285,6 @@ def _declared() -> list[str]:
         "orders",
         "o[[1]",
         "{{o}}",
-        "tmp",
-        "box",
         "open",
         "part",
         "rows",

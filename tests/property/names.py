@@ -10,7 +10,8 @@ A name is a tuple of segments. A segment is one of
 - `("within", name)`: a declared asset inside what its declaration says.
 
 Two names surely meet if they do whatever the holes stand for. Holes are equal if they are the same;
-otherwise nothing is known of them. A segment with holes surely meets itself only, beside what contains it.
+otherwise nothing is known of them. A selector may be of anything that is inside; of two, of which one has
+holes, nothing is known.
 """
 
 from __future__ import annotations
@@ -119,7 +120,9 @@ def _meets(a: Segment, b: Segment) -> bool:
     """Whether two parts of one asset surely have something in common."""
     if a == b:
         return True
-    if not (_selector(a) or _selector(b)) or _open(a) or _open(b):
+    if _selector(a) != _selector(b):
+        return True
+    if not _selector(a) or _open(a) or _open(b):
         return False
     if a[0] != b[0]:
         return True

@@ -12,10 +12,9 @@ such a set are so where the body goes on to its end.
 Where ways to understand the format differ, these are taken:
 
 - A body may fail before any of its steps has begun (a binding can't be evaluated, its time is over).
-- A write makes anew only what it surely contains. A write that meets a moved asset, but is neither inside it
-  nor contains it, is no use and makes nothing anew.
+- A write makes anew only what it surely contains. Any other write that meets a moved asset is a use of it.
 - Within one step, uses come first, then what its writes make anew, then what it takes.
-- What a step holds of its own result or that of others can't be made anew: a write of a moved value is a use.
+- A value can't be made anew: to write it, a step needs it.
 """
 
 from __future__ import annotations
@@ -186,11 +185,7 @@ def races(execution: Execution) -> Iterable[tuple[tuple[Place, Place], str]]:
 
 def is_use(moved: names.Name, use: Use) -> bool:
     """Whether a use is wrong once an asset was moved."""
-    if use.mode != "writes":
-        return names.meets(moved, use.name)
-    if names.is_value(moved):
-        return names.meets(moved, use.name)
-    return names.contains(moved, use.name) and not names.contains(use.name, moved)
+    return names.meets(moved, use.name) and not makes_anew(use, moved)
 
 
 def makes_anew(use: Use, moved: names.Name) -> bool:

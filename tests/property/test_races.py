@@ -42,7 +42,7 @@ def places(finding: Json) -> tuple[races.Place, races.Place]:
 
 def agree(definition: Json, found: races.Findings) -> None:
     told = [it for it in checked(definition) if it["level"] == "error"]
-    assert {it["code"] for it in told} <= RACES | {MOVED}
+    assert {it["code"] for it in told} <= RACES | {MOVED}, told
     racing = [it for it in told if it["code"] in RACES]
     assert bool(racing) == bool(found.races), (racing, found.races)
     for it in racing:
