@@ -59,6 +59,8 @@ pub struct Found {
     pub moved: Vec<(Access, Access)>,
     /// More races were found than were asked for.
     pub more: bool,
+    /// By block, edges that no access needed.
+    pub spare: Vec<(u32, Vec<(u32, u32)>)>,
 }
 
 /// What a program comes to for the check.
@@ -304,11 +306,17 @@ impl Whole<'_> {
         found: &mut Found,
     ) {
         if touches.windows(2).all(|two| two[0].node == two[1].node) {
+            if graph.edges() > 0 {
+                found.spare.push((block, graph.pairs().collect()));
+            }
             return;
         }
         let order = graph.order().expect("a program has no cycles");
         let listed = races(self.assets, graph, &order, touches, most, threads);
         found.more |= listed.more;
+        if !listed.spare.is_empty() {
+            found.spare.push((block, listed.spare));
+        }
         for (first, second) in listed.pairs {
             let (one, two) = (touches[first as usize].node, touches[second as usize].node);
             let meeting = Meeting::Unordered { block, first: one, second: two };

@@ -6,7 +6,7 @@ use rustc_hash::FxHashSet;
 
 use super::assets::{AssetId, Assets, READS, REDUCES, TAKES, VALUES, WRITES};
 use super::check::{Access, At, Found, IMPLIED, Meeting, Race, check};
-use super::order::relax;
+use super::order::{relax_some, unneeded};
 use super::{Mode, lints};
 use crate::algebra::compile::{Fault, Kind, Program, YIELDS};
 
@@ -61,7 +61,7 @@ const TOLD: usize = 100;
 pub fn findings(program: &Program, most: usize, threads: usize) -> Vec<Finding> {
     let words = Words { program, assets: &program.accesses.assets };
     let mut found: Vec<Finding> = program.accesses.faults.iter().map(|fault| words.fault(fault)).collect();
-    let Found { races, moved, .. } = check(program, most, threads);
+    let Found { races, moved, spare, .. } = check(program, most, threads);
     let mut seen = FxHashSet::default();
     for race in &races {
         // What meets in a block may meet again in another iteration.
@@ -72,7 +72,7 @@ pub fn findings(program: &Program, most: usize, threads: usize) -> Vec<Finding> 
     found.extend(moved.iter().map(|(first, second)| words.moved(*first, *second)));
     found.extend(lints::unread(program).into_iter().map(|access| words.unread(access)));
     found.extend(lints::wide(program).into_iter().map(|(access, narrower)| words.wide(access, narrower)));
-    let orders = relax(program, threads).into_iter().flat_map(|it| {
+    let orders = relax_some(program, &unneeded(program, spare), threads).into_iter().flat_map(|it| {
         let block = it.block;
         it.dropped.into_iter().map(move |(first, second)| (block, first, second))
     });

@@ -154,12 +154,34 @@ pub struct Relaxed {
 /// All incompatible accesses stay ordered as they are: runs that complete do the same (Mazurkiewicz: traces that
 /// differ in the order of independent actions alone are equivalent).
 pub fn relax(program: &Program, threads: usize) -> Vec<Relaxed> {
+    let all: Vec<u32> = (0..program.blocks.len() as u32).collect();
+    relax_some(program, &all, threads)
+}
+
+/// The blocks of which an edge is in question: no value goes along it.
+pub(super) fn unneeded(program: &Program, spare: Vec<(u32, Vec<(u32, u32)>)>) -> Vec<u32> {
+    if spare.is_empty() {
+        return Vec::new();
+    }
+    let data = data(program);
+    let left = spare.into_iter().filter(|(block, edges)| {
+        let told = data.get(block).map_or(&[][..], |it| &it[..]);
+        edges.iter().any(|edge| told.binary_search(edge).is_err())
+    });
+    left.map(|(block, _)| block).collect()
+}
+
+/// The same for some blocks.
+pub(super) fn relax_some(program: &Program, blocks: &[u32], threads: usize) -> Vec<Relaxed> {
+    if blocks.is_empty() {
+        return Vec::new();
+    }
     let data = data(program);
     let known = known(program);
     let mut found = Vec::new();
     with(program, |whole| {
-        for (block, code) in (0..).zip(&program.blocks) {
-            if code.nodes.len() < 2 || !whole_runs(program, block) {
+        for &block in blocks {
+            if program.blocks[block as usize].nodes.len() < 2 || !whole_runs(program, block) {
                 continue;
             }
             let data = data.get(&block).map_or(&[][..], |it| &it[..]);
@@ -282,7 +304,7 @@ fn known(program: &Program) -> Vec<Vec<bool>> {
             // To wait is to do something.
             Kind::Sleep(_) | Kind::Signal(_) | Kind::Scope { max_depth: Some(_), .. } => false,
             kind => {
-                !conditions(kind).any(|bind| reads_variables(bind))
+                !conditions(kind).any(reads_variables)
                     && inside(kind).iter().all(|&inner| all[inner as usize].iter().all(|it| *it))
             }
         });

@@ -78,6 +78,8 @@ pub struct Races {
     pub pairs: Vec<(u32, u32)>,
     /// There are more.
     pub more: bool,
+    /// Edges of the graph that no pair needed; not those that follow from others alone.
+    pub spare: Vec<(u32, u32)>,
 }
 
 /// The races among accesses of nodes, of which at most `most` are listed. `order` is a topological order of the
@@ -95,7 +97,13 @@ pub fn races(
 ) -> Races {
     let mut search = Search::new(assets, graph, order, touches, Some(threads));
     search.all();
-    search.list(most)
+    let used = std::mem::take(&mut search.used);
+    let mut found = search.list(most);
+    if used.iter().map(|word| word.count_ones() as usize).sum::<usize>() < graph.edges() {
+        let unused = graph.pairs().enumerate().filter(|(at, _)| used[at / 64] >> (at % 64) & 1 == 0);
+        found.spare = unused.map(|(_, edge)| edge).collect();
+    }
+    found
 }
 
 /// Pairs of nodes which, if each first one came before its second, would leave no race: each incompatible pair
@@ -174,6 +182,8 @@ struct Search<'s> {
     asked: Vec<(u32, u32)>,
     /// Pairs that are not ordered.
     failed: Vec<(u32, u32)>,
+    /// A bit an edge: it is one of the pairs.
+    used: Vec<u64>,
 }
 
 impl<'s> Search<'s> {
@@ -197,6 +207,7 @@ impl<'s> Search<'s> {
             threads,
             asked: Vec::new(),
             failed: Vec::new(),
+            used: vec![0; if threads.is_some() { graph.edges().div_ceil(64) } else { 0 }],
         }
     }
 }
@@ -288,12 +299,27 @@ impl Search<'_> {
         if self.asked.is_empty() {
             return;
         }
+        // Most are edges, which are quickly found where their nodes come in order.
+        let mut open = Vec::new();
+        for pair in by_first(&mut self.asked, self.touches, self.graph.len()) {
+            let (from, to) = (self.touches[pair.0 as usize].node, self.touches[pair.1 as usize].node);
+            match self.graph.successors(from).binary_search(&to) {
+                Ok(at) => {
+                    let slot = self.graph.slots(from).start + at;
+                    self.used[slot / 64] |= 1 << (slot % 64);
+                }
+                Err(_) => open.push(pair),
+            }
+        }
+        if open.is_empty() {
+            return;
+        }
         let order = self.order.get_or_insert_with(|| Order::new(self.graph, self.sequence));
         let node = |at: u32| self.touches[at as usize].node;
-        let from: Vec<u32> = self.asked.iter().map(|it| node(it.0)).collect();
-        let to: Vec<u32> = self.asked.iter().map(|it| node(it.1)).collect();
+        let from: Vec<u32> = open.iter().map(|it| node(it.0)).collect();
+        let to: Vec<u32> = open.iter().map(|it| node(it.1)).collect();
         let answers = order.many(&from, &to, threads);
-        self.failed.extend(self.asked.drain(..).zip(answers).filter(|it| !it.1).map(|it| it.0));
+        self.failed.extend(open.into_iter().zip(answers).filter(|it| !it.1).map(|it| it.0));
     }
 
     /// The nodes of the pairs that are not ordered, each pair once.
@@ -366,6 +392,26 @@ impl Search<'_> {
         found.pairs.truncate(most);
         found
     }
+}
+
+/// Takes pairs of accesses, ordered by the nodes of the first ones.
+fn by_first(pairs: &mut Vec<(u32, u32)>, touches: &[Touch], nodes: usize) -> Vec<(u32, u32)> {
+    if pairs.len() < nodes / 8 {
+        let mut sorted = std::mem::take(pairs);
+        sorted.sort_unstable_by_key(|it| touches[it.0 as usize].node);
+        return sorted;
+    }
+    let mut starts = vec![0u32; nodes + 1];
+    let node = |pair: &(u32, u32)| touches[pair.0 as usize].node as usize;
+    pairs.iter().for_each(|pair| starts[node(pair) + 1] += 1);
+    (0..nodes).for_each(|at| starts[at + 1] += starts[at]);
+    let mut sorted = vec![(0, 0); pairs.len()];
+    for pair in pairs.drain(..) {
+        let slot = &mut starts[node(&pair)];
+        sorted[*slot as usize] = pair;
+        *slot += 1;
+    }
+    sorted
 }
 
 /// Where the run of compatible accesses ends that begins at a place.
