@@ -280,7 +280,7 @@ impl Whole<'_> {
         }
     }
 
-    fn check(&self, most: usize, threads: usize) -> Found {
+    pub(super) fn check(&self, most: usize, threads: usize) -> Found {
         let mut found = Found::default();
         for (block, code) in (0..).zip(&self.program.blocks) {
             let (touches, from) = self.touches(block);

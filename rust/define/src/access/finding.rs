@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rustc_hash::FxHashSet;
 
 use super::assets::{AssetId, Assets, READS, REDUCES, TAKES, VALUES, WRITES};
-use super::check::{Access, At, Found, IMPLIED, Meeting, Race, check};
+use super::check::{Access, At, Found, IMPLIED, Meeting, Race, with};
 use super::order::{relax_some, unneeded};
 use super::{Mode, lints};
 use crate::algebra::compile::{Fault, Kind, Program, YIELDS};
@@ -59,9 +59,18 @@ const TOLD: usize = 100;
 
 /// Everything there is to say of a program's accesses; errors first.
 pub fn findings(program: &Program, most: usize, threads: usize) -> Vec<Finding> {
-    let words = Words { program, assets: &program.accesses.assets };
+    let assets = &program.accesses.assets;
+    if assets.is_empty() {
+        return told(program, assets, Found::default(), threads);
+    }
+    // What a recursion does has names that only the check knows.
+    with(program, |whole| told(program, whole.assets, whole.check(most, threads), threads))
+}
+
+fn told(program: &Program, assets: &Assets, found: Found, threads: usize) -> Vec<Finding> {
+    let words = Words { program, assets };
+    let Found { races, moved, spare, .. } = found;
     let mut found: Vec<Finding> = program.accesses.faults.iter().map(|fault| words.fault(fault)).collect();
-    let Found { races, moved, spare, .. } = check(program, most, threads);
     let mut seen = FxHashSet::default();
     for race in &races {
         // What meets in a block may meet again in another iteration.
