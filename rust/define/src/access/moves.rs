@@ -126,8 +126,13 @@ impl<'w, 'p> Walk<'w, 'p> {
                 if let Kind::Scope { body, max_depth: Some(_), .. } = it.kind
                     && walk.nodes.contains_key(&body)
                 {
-                    let here = walk.nodes.entry(block).or_default();
-                    here.entry(rank(block, node)).or_insert((node, Vec::new()));
+                    let (mut block, mut node) = (block, node);
+                    loop {
+                        let here = walk.nodes.entry(block).or_default();
+                        here.entry(rank(block, node)).or_insert((node, Vec::new()));
+                        let Some(owner) = blocks[block as usize].owner else { break };
+                        (block, node) = owner;
+                    }
                 }
             }
         }
@@ -142,9 +147,10 @@ impl<'w, 'p> Walk<'w, 'p> {
         self.found.extend(marks.iter().map(|&mark| (mark, access)));
     }
 
-    /// Whether an access makes the whole asset anew.
+    /// Whether an access makes the whole asset anew. Who writes a value needs it, so that it has to be there.
     fn renews(&self, access: &Access) -> bool {
-        access.mode == WRITES && self.whole.assets.contains(access.asset, self.asset)
+        let assets = self.whole.assets;
+        access.mode == WRITES && assets.contains(access.asset, self.asset) && !assets.is_value(self.asset)
     }
 
     fn block(&mut self, block: u32, marks: &[Access], deep: u32) -> Flow {
