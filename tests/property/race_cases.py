@@ -218,6 +218,22 @@ CASES = [
         [t("a"), par(w("b", "o/{steps.a.day}"), w("c", 'o/{steps["a"].day}'))],
         "FF0499 b0 c0",
     ),
+    case(
+        "a text beside a hole",
+        each(par(sub(w("a", "o/{input.d}-{input.i}"), d="x", i=e("item")), w("b", "o/x-{item}"))),
+        "FF0499 each/sub/a0 each/b0",
+    ),
+    case(
+        "a text of several parts beside a hole",
+        each(par(sub(w("a", "{input.d}-{input.i}"), d="o/x", i=e("item")), w("b", "o/x-{item}"))),
+        "FF0499 each/sub/a0 each/b0",
+    ),
+    case(
+        "an input that is an expression",
+        each(par(sub(w("a", "o/{input.i}"), i=e("item_index + 1")), w("b", "o/{item_index + 1}"))),
+        "FF0499 each/sub/a0 each/b0",
+    ),
+    case("a name with braces that is declared", w("a", "{{x}}/y"), assets={"{{x}}": {}}),
     # Locals.
     case(
         "each iteration has its own", each({"term": [w("a", "tmp/x"), r("b", "tmp")], "locals": {"tmp": {}}})
@@ -367,5 +383,17 @@ CASES = [
         "a local is another in each turn",
         loop({"term": [w("b", "tmp"), x("a", "tmp")], "locals": {"tmp": {}}}),
     ),
+    case(
+        "what contains a name that was moved", [each(x("a", "out/{item}")), r("b", "out")], moves="each/a0 b0"
+    ),
+    case(
+        "what contains it, in the turn after",
+        each([r("b", "out"), x("a", "out/{item}")], limit=1),
+        moves="each/a0 each/b0",
+    ),
+    case("moved and made anew by name", [each([x("a", "out/{item}"), w("b", "out/{item}")]), r("c", "out")]),
+    case("each turn moves its own", loop([x("a", "out/{state_iteration}"), w("b", "log")])),
+    case("what was moved is written in part", [x("a", "t[0:5]"), w("b", "t[3:8]")], moves="a0 b0"),
+    case("a value that was moved is written", [load, x("a", frame), w("b", frame)], moves="a0 b0"),
     case("moved by the caller's beginning", [x("a", "x"), again()], moves="a0 a0"),
 ]

@@ -79,7 +79,11 @@ fn how_long_the_check_takes() {
             assert!(found.races.is_empty() && found.moved.is_empty());
             let begun = Instant::now();
             assert_eq!(findings(&program, 1000, threads).len(), 0);
-            println!("{steps}: compile {compiled:?}, check {checked:?}, findings {:?}, {before}, {}", begun.elapsed(), peak());
+            println!(
+                "{steps}: compile {compiled:?}, check {checked:?}, findings {:?}, {before}, {}",
+                begun.elapsed(),
+                peak()
+            );
         }
     }
 }

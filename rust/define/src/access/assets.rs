@@ -332,10 +332,7 @@ impl Assets {
         let mut text = String::new();
         for (at, symbol) in self.path(asset).into_iter().enumerate() {
             // The first part of an absolute name is empty.
-            if at > 0
-                && !symbol.is_selector()
-                && !matches!(symbol, Symbol::Member(_) | Symbol::Each(_))
-            {
+            if at > 0 && !symbol.is_selector() && !matches!(symbol, Symbol::Member(_) | Symbol::Each(_)) {
                 text.push('/');
             }
             // Writing into a text can't fail.
