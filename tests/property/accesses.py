@@ -84,7 +84,7 @@ class Sketch:
             shape: str = self.pick([it for it in shapes if hole not in seen.texts or "[" not in it])
             return shape.replace("H", hole)
         if family == "given" and seen.texts:
-            return str(self.pick(["lake/{H}", "lake/{H}/x", "x{H}"]).replace("H", self.pick(seen.texts)))
+            return str(self.pick(["lake/{H}", "lake/{H}/x", "lake/p{H}"]).replace("H", self.pick(seen.texts)))
         if family in ("open", "given") or (family in BORN and BORN[family] not in seen.born):
             family = "flat"
         return str(self.pick(FAMILIES[family]))
@@ -114,8 +114,10 @@ class Sketch:
         return self.pick([0, "x", None])
 
     def condition(self, seen: Seen) -> str:
-        if seen.values and self.chance(40):
-            return f"{self.pick(seen.values)} == 0"
+        # Of what is no plain path the checker knows no more than which steps it reads.
+        whole = [it for it in seen.values if not it.endswith(".x")]
+        if whole and self.chance(40):
+            return f"{self.pick(whole)} == 0"
         return "input.n > 0" if "input.n" in seen.holes else "true"
 
     # -------------------------------------------------------------------------------- composing
@@ -254,7 +256,8 @@ class Sketch:
 
 def _kin(first: str) -> str:
     """What begins the names that one with this first part may meet."""
-    return "lake" if first == "orders" else first.partition("[")[0]
+    own = first.partition("[")[0]
+    return "lake" if own == "orders" else own
 
 
 @st.composite

@@ -22,7 +22,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -161,7 +161,7 @@ def pair(a: Place, b: Place) -> tuple[Place, Place]:
     return (a, b) if a <= b else (b, a)
 
 
-@cache
+@lru_cache(100_000)
 def conflicts(a: Act, b: Act) -> tuple[tuple[tuple[Place, Place], str], ...]:
     """What is wrong if two steps are open at the same time."""
     return tuple(
@@ -192,7 +192,7 @@ def makes_anew(use: Use, moved: names.Name) -> bool:
     return use.mode == "writes" and names.contains(use.name, moved) and not names.is_value(moved)
 
 
-@cache
+@lru_cache(100_000)
 def misuses(taker: Act, user: Act) -> tuple[tuple[Use, Use], ...]:
     return tuple(
         (taken, use)

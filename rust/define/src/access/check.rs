@@ -272,6 +272,18 @@ impl Whole<'_> {
         found
     }
 
+    /// Calls with every declared access.
+    pub(super) fn each(&self, mut call: impl FnMut(Access)) {
+        for (block, code) in (0..).zip(&self.program.blocks) {
+            for (node, it) in (0..).zip(&code.nodes) {
+                let Kind::Task(task) = &it.kind else { continue };
+                for (index, it) in (0..).zip(task.uses.iter().flatten()) {
+                    call(Access { at: At { block, node, index }, asset: it.asset, mode: it.mode });
+                }
+            }
+        }
+    }
+
     fn declared(&self, block: u32, node: u32, found: &mut Vec<Access>) {
         let Kind::Task(task) = &self.program.blocks[block as usize].nodes[node as usize].kind else { return };
         for (index, it) in task.uses.iter().flatten().enumerate() {
@@ -314,14 +326,42 @@ impl Whole<'_> {
         let order = graph.order().expect("a program has no cycles");
         let listed = races(self.assets, graph, &order, touches, most, threads);
         found.more |= listed.more;
-        if !listed.spare.is_empty() {
-            found.spare.push((block, listed.spare));
+        let spare = self.doubtful(listed.spare, touches, graph.len());
+        if !spare.is_empty() {
+            found.spare.push((block, spare));
         }
         for (first, second) in listed.pairs {
             let (one, two) = (touches[first as usize].node, touches[second as usize].node);
             let meeting = Meeting::Unordered { block, first: one, second: two };
             found.races.push(Race { first: from[first as usize], second: from[second as usize], meeting });
         }
+    }
+
+    /// Of some edges those between nodes that do not conflict: others are needed, though they may follow from more.
+    fn doubtful(&self, mut edges: Vec<(u32, u32)>, touches: &[Touch], nodes: usize) -> Vec<(u32, u32)> {
+        if edges.is_empty() {
+            return edges;
+        }
+        let mut starts = vec![0u32; nodes + 1];
+        touches.iter().for_each(|it| starts[it.node as usize + 1] += 1);
+        (0..nodes).for_each(|at| starts[at + 1] += starts[at]);
+        let mut next = starts.clone();
+        let mut sorted = vec![0u32; touches.len()];
+        for (at, touch) in (0..).zip(touches) {
+            let slot = &mut next[touch.node as usize];
+            sorted[*slot as usize] = at;
+            *slot += 1;
+        }
+        let of = |node: u32| &sorted[starts[node as usize] as usize..starts[node as usize + 1] as usize];
+        edges.retain(|&(first, second)| {
+            !of(first).iter().any(|&a| {
+                let a = &touches[a as usize];
+                let conflict =
+                    |b: &Touch| !compatible(a.mode, b.mode) && self.assets.overlap(a.asset, b.asset);
+                of(second).iter().any(|&b| conflict(&touches[b as usize]))
+            })
+        });
+        edges
     }
 
     /// Compares what is inside one node.

@@ -79,8 +79,9 @@ fn told(program: &Program, assets: &Assets, found: Found, threads: usize) -> Vec
         }
     }
     found.extend(moved.iter().map(|(first, second)| words.moved(*first, *second)));
-    found.extend(lints::unread(program).into_iter().map(|access| words.unread(access)));
-    found.extend(lints::wide(program).into_iter().map(|(access, narrower)| words.wide(access, narrower)));
+    let lints = lints::lints(program);
+    found.extend(lints.unread.into_iter().map(|access| words.unread(access)));
+    found.extend(lints.wide.into_iter().map(|(access, narrower)| words.wide(access, narrower)));
     let orders = relax_some(program, &unneeded(program, spare), threads).into_iter().flat_map(|it| {
         let block = it.block;
         it.dropped.into_iter().map(move |(first, second)| (block, first, second))

@@ -53,7 +53,7 @@ impl Mode {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Asset {
     /// What is called so.
-    Named(Template),
+    Named(Arc<Template>),
     /// What a step yields, or a part of it: a plain path.
     Value(Expr),
 }

@@ -47,13 +47,15 @@ fn add(marks: &mut Marks, more: &[Mark]) {
 impl Whole<'_> {
     /// Finds the uses of what was moved. Assets that have a race are left out: what comes first there is not known.
     pub(super) fn moves(&self, found: &mut Found) {
+        let mut some = false;
+        self.each(|access| some |= access.mode == TAKES);
+        if !some {
+            return;
+        }
         let all = self.accesses(0, self.program.blocks.len() as u32);
         let mut taken: Vec<AssetId> = all.iter().filter(|it| it.mode == TAKES).map(|it| it.asset).collect();
         taken.sort_unstable();
         taken.dedup();
-        if taken.is_empty() {
-            return;
-        }
         let mut by_asset: FxHashMap<AssetId, Vec<Access>> = FxHashMap::default();
         all.into_iter().for_each(|it| by_asset.entry(it.asset).or_default().push(it));
         // By each asset those that are inside it, or meet it.

@@ -13,8 +13,10 @@ pub struct Definition {
     pub version: String,
     pub description: String,
     pub inputs: Vec<Input>,
-    /// Assets of the world. If there are any, every name lies in one of them.
+    /// Assets of the world.
     pub assets: Vec<Declared>,
+    /// Every name lies in one of them.
+    pub closed: bool,
     pub body: Block,
     /// What a failed critical step does to the run.
     pub on_error: OnError,

@@ -36,6 +36,9 @@ impl Definition {
         if !self.assets.is_empty() {
             object.raw("assets", &assets(&self.assets));
         }
+        if self.closed {
+            object.flag("closed", true);
+        }
         if !self.body.locals.is_empty() {
             object.raw("locals", &assets(&self.body.locals));
         }

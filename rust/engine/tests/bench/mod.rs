@@ -63,6 +63,7 @@ impl Bench {
             description: String::new(),
             inputs: vec![],
             assets: vec![],
+            closed: false,
             body: Block { term: Box::new(term), result: None, locals: vec![] },
             on_error,
             timeout: None,

@@ -159,6 +159,7 @@ pub(crate) fn program(seed: u64, failing: bool) -> Arc<Program> {
         description: String::new(),
         inputs: vec![],
         assets: vec![],
+        closed: false,
         body,
         on_error,
         timeout: None,

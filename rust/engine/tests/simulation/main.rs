@@ -143,6 +143,7 @@ fn driver(term: Term) -> Driver {
         description: String::new(),
         inputs: vec![],
         assets: vec![],
+        closed: false,
         body: Block { term: Box::new(term), result: None, locals: vec![] },
         on_error: OnError::FailFast,
         timeout: Some(60_000_000),

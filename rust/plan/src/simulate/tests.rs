@@ -44,6 +44,7 @@ fn program(term: Term) -> Arc<Program> {
         description: String::new(),
         inputs: vec![],
         assets: vec![],
+        closed: false,
         body: block(term),
         on_error: OnError::FailFast,
         timeout: None,

@@ -17,7 +17,7 @@ pub(super) struct Draft {
     pub block: u32,
     pub node: u32,
     pub access: Arc<[Access]>,
-    /// Of each access, from left to right.
+    /// Of each access, from left to right; none of those at the end that have none.
     pub holes: Vec<Vec<Bind>>,
 }
 
@@ -32,12 +32,14 @@ pub(super) fn place(
     let mut found = Vec::with_capacity(drafts.len());
     for draft in drafts {
         let mut uses: Vec<Use> = Vec::with_capacity(draft.access.len());
-        for (index, (access, holes)) in draft.access.iter().zip(draft.holes).enumerate() {
+        let mut holes = draft.holes.into_iter();
+        for (index, access) in draft.access.iter().enumerate() {
+            let holes = holes.next().unwrap_or_default();
             let mode = placer.assets.mode(&access.mode);
             let (asset, holes) = match &access.asset {
                 Asset::Named(template) => {
                     let at = At { block: draft.block, node: draft.node, index: index as u32 };
-                    let (asset, holes) = placer.named(at, &template.parts, holes);
+                    let (asset, holes) = placer.template(at, template, holes);
                     (Some(asset), holes)
                 }
                 Asset::Value(_) => {
@@ -84,7 +86,10 @@ struct Placer<'b> {
     declared: Vec<(Vec<Segment>, Vec<Segment>, bool)>,
     /// Local assets that are files, by block and place.
     files: FxHashSet<(u32, u32)>,
+    closed: bool,
     faults: Vec<Fault>,
+    /// Assets by the places of their templates in memory.
+    templates: FxHashMap<usize, u32>,
 }
 
 impl<'b> Placer<'b> {
@@ -103,7 +108,9 @@ impl<'b> Placer<'b> {
             unknown: 0,
             declared: Vec::new(),
             files: FxHashSet::default(),
+            closed: false,
             faults: Vec::new(),
+            templates: FxHashMap::default(),
         }
     }
 
@@ -121,6 +128,7 @@ impl<'b> Placer<'b> {
             here.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
             placer.locals.insert(block, here);
         }
+        placer.closed = definition.closed;
         placer.within = within(&definition.assets);
         for it in &definition.assets {
             let Some(name) = known(&it.name) else { continue };
@@ -138,6 +146,24 @@ impl<'b> Placer<'b> {
             block = self.blocks[block as usize].owner.map_or(0, |(owner, _)| owner);
         }
         block
+    }
+
+    /// The same, which is looked up where it is the same for all steps and nothing is wrong with it.
+    fn template(&mut self, at: At, template: &Arc<Template>, holes: Vec<Bind>) -> (u32, Vec<Bind>) {
+        if !holes.is_empty() || !self.locals.is_empty() {
+            return self.named(at, &template.parts, holes);
+        }
+        // Templates live as long as the definition does.
+        let key = Arc::as_ptr(template) as usize;
+        if let Some(&known) = self.templates.get(&key) {
+            return (known, holes);
+        }
+        let faults = self.faults.len();
+        let (asset, holes) = self.named(at, &template.parts, holes);
+        if self.faults.len() == faults {
+            self.templates.insert(key, asset);
+        }
+        (asset, holes)
     }
 
     /// The asset that a template names, and what still fills its holes.
@@ -214,7 +240,7 @@ impl<'b> Placer<'b> {
             let open = symbols.iter().position(|it| !matches!(it, Symbol::Named(_)));
             open.is_some_and(|open| begins(&symbols[..open.min(name.len())], &name[..open.min(name.len())]))
         };
-        if !self.declared.is_empty() && !declared.any(|(name, whole, _)| may_be(name) || may_be(whole)) {
+        if self.closed && !declared.any(|(name, whole, _)| may_be(name) || may_be(whole)) {
             let name = shown(symbols);
             let near = self.declared.iter().map(|(name, ..)| Written(name).to_string());
             let near = near.map(|it| (distance(&it, &name), it)).min();

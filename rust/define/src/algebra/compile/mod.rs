@@ -269,14 +269,19 @@ impl<'t> Compiler<'t> {
                 let next = self.tasks.len() as u32;
                 let task = *self.tasks.entry(activity.task.as_str().into()).or_insert(next);
                 if let Some(access) = &activity.access {
-                    let mut holes = Vec::with_capacity(access.len());
-                    for it in access.iter() {
-                        holes.push(match &it.asset {
+                    let mut holes = Vec::new();
+                    for (at, it) in access.iter().enumerate() {
+                        let found: Vec<Bind> = match &it.asset {
                             Asset::Value(expr) => vec![self.expr(expr, place, false)],
                             Asset::Named(it) => {
                                 it.holes().map(|expr| self.expr(expr, place, false)).collect()
                             }
-                        });
+                        };
+                        // Most names have none.
+                        if !found.is_empty() {
+                            holes.resize_with(at, Vec::new);
+                            holes.push(found);
+                        }
                     }
                     let (block, node) = owner;
                     self.drafts.push(access::Draft { block, node, access: access.clone(), holes });

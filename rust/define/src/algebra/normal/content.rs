@@ -159,7 +159,7 @@ impl Content {
                 }
                 Asset::Named(template) => {
                     self.text("named");
-                    for part in &mut template.parts {
+                    for part in &mut Arc::make_mut(template).parts {
                         match part {
                             Part::Known(segment) => {
                                 self.text(&Written(std::slice::from_ref(segment)).to_string())

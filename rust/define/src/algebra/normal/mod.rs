@@ -51,7 +51,8 @@ impl Definition {
             put(&mut hasher, input.kind.as_bytes());
             put(&mut hasher, input.default.as_deref().unwrap_or_default());
         }
-        if !normal.assets.is_empty() {
+        if !normal.assets.is_empty() || normal.closed {
+            put(&mut hasher, &[u8::from(normal.closed)]);
             let mut content = Content::new("assets");
             content.declared(&mut normal.assets.clone());
             put(&mut hasher, &finish(&content.hasher).to_le_bytes());

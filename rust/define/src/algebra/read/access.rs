@@ -11,6 +11,9 @@ use crate::algebra::term::{Access, Declared};
 use crate::expr::Expr;
 use crate::value::{self, Item};
 
+/// So many different lists of accesses are looked up before they are read.
+const REMEMBERED: usize = 4096;
+
 const MODES: [(&str, Mode); 3] = [("reads", Mode::Reads), ("writes", Mode::Writes), ("takes", Mode::Takes)];
 
 impl Reader {
@@ -58,19 +61,28 @@ impl Reader {
             }
         }
         let found: Arc<[Access]> = found.into();
-        // What is wrong is reported wherever it stands.
-        if self.problems.len() == before {
+        // What is wrong is reported wherever it stands. Most often the same is said of many steps, or of one.
+        if self.problems.len() == before && self.accesses.len() < REMEMBERED {
             self.accesses.insert(key, found.clone());
         }
         Some(found)
     }
 
-    fn template(&mut self, text: &str, place: &str) -> Option<Template> {
-        Template::parse(text)
-            .map_err(|message| {
-                self.problem("bad-asset", place, message, "give a name such as \"lake/orders\"")
-            })
-            .ok()
+    fn template(&mut self, text: &str, place: &str) -> Option<Arc<Template>> {
+        if let Some(known) = self.templates.get(text) {
+            return Some(known.clone());
+        }
+        match Template::parse(text) {
+            Ok(template) => {
+                let template = Arc::new(template);
+                self.templates.insert(text.to_owned(), template.clone());
+                Some(template)
+            }
+            Err(message) => {
+                self.problem("bad-asset", place, message, "give a name such as \"lake/orders\"");
+                None
+            }
+        }
     }
 
     fn asset(&mut self, bytes: &[u8], place: &str) -> Option<Asset> {

@@ -13,11 +13,12 @@ mod terms;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::fields::{first, join};
 use self::terms::After;
 use super::term::{Access, Block, Definition, Input, Options};
+use crate::access::Template;
 use crate::problem::Problem;
 use crate::value::{self, Item};
 
@@ -69,6 +70,8 @@ struct Reader {
     options: HashMap<Options, Arc<Options>>,
     /// Equal accesses, too; by the bytes of the four fields.
     accesses: HashMap<Vec<u8>, Arc<[Access]>>,
+    /// Names of assets as they are written.
+    templates: FxHashMap<String, Arc<Template>>,
     /// Per open block: the `after` fields of its partials, in order of appearance.
     after: Vec<Vec<Vec<After>>>,
 }
@@ -84,6 +87,7 @@ impl Reader {
         let timeout = object.take("timeout").and_then(|it| self.duration(it, "timeout"));
         let (term, result) = (object.take("term"), object.take("result"));
         let assets = object.take("assets").map_or(Vec::new(), |it| self.assets(it, "assets", true));
+        let closed = self.flag(&mut object, "closed", false);
         let locals = object.take("locals").map_or(Vec::new(), |it| self.assets(it, "locals", false));
         let body = term.map(|term| self.block_of(term, result, "term", "result", 0));
         for (key, given) in [("name", name.is_some()), ("term", body.is_some())] {
@@ -91,7 +95,8 @@ impl Reader {
                 self.missing(key);
             }
         }
-        let known = "name, version, description, inputs, assets, locals, on_error, timeout, term, result";
+        let known =
+            "name, version, description, inputs, assets, closed, locals, on_error, timeout, term, result";
         self.finish(object, known);
         Some(Definition {
             name: name.unwrap_or_default(),
@@ -99,6 +104,7 @@ impl Reader {
             description: description.unwrap_or_default(),
             inputs,
             assets,
+            closed,
             body: Block { locals, ..body.unwrap_or_else(terms::nothing) },
             on_error,
             timeout,
