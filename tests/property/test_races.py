@@ -74,9 +74,58 @@ def test_the_checker_agrees_with_the_oracle(definition: Json) -> None:
     compare(definition)
 
 
+def serialised(definition: Json) -> Json:
+    changed: Json = msgspec.msgpack.decode(_core.Program(msgspec.msgpack.encode(definition)).serialise()[0])
+    return changed
+
+
+def relaxed(definition: Json) -> Json:
+    changed: Json = msgspec.msgpack.decode(_core.Program(msgspec.msgpack.encode(definition)).relax()[0])
+    return changed
+
+
+def branches(place: races.Place) -> list[str]:
+    """The branches of a `first` in which a step is."""
+    parts = place[0].split("/")
+    return ["/".join(parts[: at + 2]) for at, it in enumerate(parts) if it.startswith("f")]
+
+
+def change(definition: Json) -> None:
+    """What is put in order has no races left, but those of branches and of results that are evaluated, which
+    nothing can tell to wait; what is relaxed has no others.
+    """
+    yields = '"result"' in msgspec.json.encode(definition).decode()
+    try:
+        before, after = races.check(definition).races, races.check(serialised(definition)).races
+        less = races.check(relaxed(definition)).races
+    except races.TooMany:
+        reject()
+    for one, other in after:
+        assert (one, other) in before
+        if yields and -1 in (one[1], other[1]):
+            continue
+        assert any(a != b for a, b in zip(branches(one), branches(other), strict=False)), (one, other)
+    assert {*less} <= {*before}
+
+
+@pytest.mark.timeout(600)
+@settings(BOUNDED, max_examples=400)
+@given(accesses.definitions(steps=6))
+def test_order_that_is_added_or_left_out_leaves_no_other_race(definition: Json) -> None:
+    change(definition)
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(14_400)
 @SOAK
 @given(accesses.definitions(steps=9))
 def test_the_checker_agrees_with_the_oracle_on_many(definition: Json) -> None:
     compare(definition)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(14_400)
+@settings(SOAK, max_examples=SOAK.max_examples // 5)
+@given(accesses.definitions(steps=8))
+def test_order_that_is_added_or_left_out_of_many_leaves_no_other_race(definition: Json) -> None:
+    change(definition)
