@@ -74,11 +74,12 @@ def together(bars: list[Bar]) -> Iterator[tuple[str, str]]:
 def seen(definition: Json, counts: st.DataObject | None, seeds: int) -> set[tuple[races.Place, races.Place]]:
     """Accesses that met in some simulation, and must not, by the ids of their steps."""
     tasks = {it["id"]: uses(it) for _, it in parts(definition["term"]) if "task" in it}
-    answers = {
-        path: (counts.draw(st.integers(0, 3)) if counts else 2)
-        for path, it in parts(definition["term"])
-        if "each" in it or "loop" in it
-    }
+    answers: dict[str, Any] = {}
+    for path, it in parts(definition["term"]):
+        if isinstance(it.get("each"), list):
+            answers[path] = len(it["each"])
+        elif "each" in it or "loop" in it:
+            answers[path] = counts.draw(st.integers(0, 3)) if counts else 2
     workflow = ff.load(without_accesses(definition))
     found = set()
     for at, policy in enumerate(POLICIES):

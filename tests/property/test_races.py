@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
@@ -18,9 +16,7 @@ BOUNDED = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-SOAK = settings(
-    BOUNDED, max_examples=int(os.environ.get("FERROFLOW_RACE_EXAMPLES", "50000")), derandomize=False
-)
+SOAK = settings(BOUNDED, max_examples=50_000, derandomize=False)
 
 RACES = {"FF0499", "FF0502", "FF0503", "FF0505"}
 MOVED = "FF0382"
