@@ -21,7 +21,7 @@ PYO3_SETTINGS = $(addprefix PYO3_CONFIG_FILE=,$(firstword $(wildcard \
 	$(abspath $(BUILD))/maturin/pyo3-config-*-abi3.txt)))
 RUST_SOURCES := Cargo.toml Cargo.lock .cargo/config.toml \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml -o -name '*.sql')
-PYTHON_SOURCES := $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed -o -name '*.json')
+PYTHON_SOURCES := $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed -o -name '*.json' -o -name '*.md')
 
 # The binding is a module that only a Python interpreter can load, so it has no Rust test program;
 # the Python suite tests it.

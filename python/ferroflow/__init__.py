@@ -4,6 +4,7 @@ import typing
 
 from ferroflow._core import __version__
 from ferroflow.define import (
+    Asset,
     Command,
     CommandTask,
     Environment,
@@ -14,6 +15,7 @@ from ferroflow.define import (
     Task,
     Term,
     Workflow,
+    asset,
     choose,
     command,
     each,
@@ -32,6 +34,7 @@ from ferroflow.define import (
     sleep,
     task,
     timeout,
+    value,
     var,
     workflow,
 )
@@ -67,6 +70,7 @@ from ferroflow.engine import (
     policy,
 )
 from ferroflow.errors import (
+    BorrowError,
     Cancelled,
     CorruptDatabase,
     CyclicGraph,
@@ -101,25 +105,52 @@ from ferroflow.errors import (
 )
 
 if typing.TYPE_CHECKING:
+    from ferroflow.define.findings import Finding, Place, Report
     from ferroflow.define.graph import Graph
+    from ferroflow.define.laws import (
+        AlgebraLaw,
+        CounterExample,
+        LawCondition,
+        LawPoint,
+        LawProof,
+        algebra_laws,
+        verify_law,
+    )
 else:
+    _LAWS = {
+        "AlgebraLaw",
+        "CounterExample",
+        "LawCondition",
+        "LawPoint",
+        "LawProof",
+        "algebra_laws",
+        "verify_law",
+    }
 
     def __getattr__(name: str) -> object:
-        """Import graphs once they are asked for: most programs never do."""
-        if name != "Graph":
+        """Import graphs, laws and reports once they are asked for: most programs never do."""
+        if name == "Graph":
+            from ferroflow.define import graph as module
+        elif name in ("Finding", "Place", "Report"):
+            from ferroflow.define import findings as module
+        elif name in _LAWS:
+            from ferroflow.define import laws as module
+        else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from ferroflow.define.graph import Graph
-
-        return globals().setdefault(name, Graph)
+        return globals().setdefault(name, getattr(module, name))
 
 
 __all__ = [
+    "AlgebraLaw",
+    "Asset",
+    "BorrowError",
     "BuiltinPolicy",
     "Cancelled",
     "Command",
     "CommandTask",
     "Context",
     "CorruptDatabase",
+    "CounterExample",
     "CyclicGraph",
     "DatabaseInUse",
     "DefinitionError",
@@ -133,6 +164,7 @@ __all__ = [
     "Fail",
     "Failure",
     "FerroflowError",
+    "Finding",
     "ForeignDatabase",
     "Graph",
     "Handle",
@@ -140,11 +172,15 @@ __all__ = [
     "InvalidInput",
     "InvalidInstance",
     "Launch",
+    "LawCondition",
+    "LawPoint",
+    "LawProof",
     "Middleware",
     "MissingTail",
     "MissingValue",
     "Named",
     "NewerDatabase",
+    "Place",
     "PlanError",
     "Policy",
     "Problem",
@@ -154,6 +190,7 @@ __all__ = [
     "Reason",
     "Ref",
     "Registration",
+    "Report",
     "ResourceExceeded",
     "Retry",
     "RunCancelled",
@@ -184,6 +221,8 @@ __all__ = [
     "WorkflowNotFound",
     "WrongType",
     "__version__",
+    "algebra_laws",
+    "asset",
     "choose",
     "command",
     "current",
@@ -204,6 +243,8 @@ __all__ = [
     "sleep",
     "task",
     "timeout",
+    "value",
     "var",
+    "verify_law",
     "workflow",
 ]

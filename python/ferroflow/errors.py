@@ -4,6 +4,7 @@
 
     FerroflowError
     ├── DefinitionError          a workflow that is not right; all problems at once
+    │   ├── BorrowError          its steps race, or use what another has taken
     │   └── InvalidInstance      a WfFormat instance that is not right
     ├── InvalidGraph             a graph, or what is asked of one, that is not right
     │   └── CyclicGraph          nodes of a graph wait for each other
@@ -38,6 +39,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 
 class FerroflowError(Exception):
@@ -81,6 +83,25 @@ class DefinitionError(FerroflowError):
         self.problems = [*problems]
         lines = [message, *(f"  {problem}" for problem in self.problems)]
         super().__init__("\n".join(lines))
+
+
+class BorrowError(DefinitionError):
+    """A workflow whose steps race for an asset, or use one that another has taken.
+
+    The text is the rendered report; `ferroflow explain CODE` tells more about each code.
+
+    Attributes
+    ----------
+    report : Report
+        What is found about the workflow; see `Workflow.check`.
+    """
+
+    def __init__(self, report: Any) -> None:
+        self.report = report
+        super().__init__(f"workflow {report.workflow!r} can't run as it is\n\n{report}")
+
+    def __reduce__(self) -> tuple[type[BorrowError], tuple[Any]]:
+        return BorrowError, (self.report,)
 
 
 class InvalidInstance(DefinitionError):

@@ -22,7 +22,12 @@ from tests.packaging import readme
 
 ROOT = Path(__file__).parents[2]
 FIRST_WORKFLOW = Path(__file__).with_name("first_workflow.py")
-NEEDED = ("ferroflow/py.typed", "ferroflow/_core.pyi", "licenses/LICENSE")
+NEEDED = (
+    "ferroflow/py.typed",
+    "ferroflow/_core.pyi",
+    "ferroflow/define/explanations/FF0499.md",
+    "licenses/LICENSE",
+)
 EXTENSION = "ferroflow/_core.abi3.so"
 LARGEST = 40 * 1024 * 1024
 MOST_PACKAGES = 7

@@ -280,6 +280,32 @@ def graph(**options: Any) -> None:
     picturing.graph(**options)
 
 
+@main.command()
+@click.argument("target")
+@as_json
+def check(**options: Any) -> None:
+    """Check what the steps of a workflow do to assets, before it runs.
+
+    TARGET is as for `run`. The exit code is 1 if steps race, or use what another has taken.
+    """
+    from ferroflow.cli import explaining
+
+    explaining.check(**options)
+
+
+@main.command()
+@click.argument("code", required=False)
+@as_json
+def explain(**options: Any) -> None:
+    """Explain a code such as FF0499: what it means, an example, and ways out.
+
+    Without CODE, list those there are.
+    """
+    from ferroflow.cli import explaining
+
+    explaining.explain(**options)
+
+
 nodes_file = click.option(
     "--nodes",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),

@@ -58,8 +58,13 @@ class Group(click.Group):
             ctx.exit(code_of(error))
 
     def _tell(self, error: BaseException) -> None:
+        from ferroflow.errors import BorrowError
+
         if self._as_json:
             say({"error": described(error)})
+            return
+        if isinstance(error, BorrowError):
+            click.echo(error.report.render(colour=sys.stderr.isatty()), err=True)
             return
         word = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
         message = f": {error}" if str(error) else ""
@@ -94,6 +99,8 @@ def described(error: BaseException) -> dict[str, Any]:
     for name in ("run", "step", "code", "details"):
         if isinstance(known := getattr(error, name, None), str) and known:
             found[name] = known
+    if (report := getattr(error, "report", None)) is not None:
+        found["report"] = report.to_dict()
     if problems := getattr(error, "problems", None):
         found["problems"] = [msgspec.to_builtins(problem) for problem in problems]
     return found

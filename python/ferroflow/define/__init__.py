@@ -1,6 +1,7 @@
 """Defining workflows: tasks, traced functions, operators and builders, JSON and YAML."""
 
 from ferroflow.define import library
+from ferroflow.define.assets import Asset, asset, value
 from ferroflow.define.command import Command, CommandTask, command
 from ferroflow.define.environment import Environment, Launch
 from ferroflow.define.load import load, schema
@@ -24,6 +25,7 @@ from ferroflow.define.trace import Term, expr, var
 from ferroflow.define.workflow import Workflow, workflow
 
 __all__ = [
+    "Asset",
     "Command",
     "CommandTask",
     "Environment",
@@ -35,6 +37,7 @@ __all__ = [
     "Task",
     "Term",
     "Workflow",
+    "asset",
     "choose",
     "command",
     "each",
@@ -53,6 +56,7 @@ __all__ = [
     "sleep",
     "task",
     "timeout",
+    "value",
     "var",
     "workflow",
 ]

@@ -12,8 +12,10 @@ import msgspec
 
 from ferroflow import _core
 from ferroflow.define import registry
+from ferroflow.define.accesses import MODES
 from ferroflow.define.attempt import attempt
 from ferroflow.define.environment import Environment
+from ferroflow.define.sites import Mark, caller
 from ferroflow.define.task import Options, StepOptions, Task
 from ferroflow.define.trace import tracing
 from ferroflow.define.units import size
@@ -160,8 +162,9 @@ class CommandTask(Task[P, R], Generic[P, R]):
         options: StepOptions,
         defaults: Defaults,
         environment: Environment | None,
+        origin: Mark | None = None,
     ) -> None:
-        super().__init__(fn, name, options, executor="command", environment=environment)
+        super().__init__(fn, name, options, executor="command", environment=environment, origin=origin)
         self.defaults = defaults
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -400,11 +403,15 @@ def command(fn: Callable[P, Made] | None = None, /, *, output: Output = "text", 
         stream=bool(options.pop("stream", False)),
     )
 
+    origin = None if MODES.isdisjoint(options) else caller()
+
     def decorate(fn: Callable[P, Made]) -> CommandTask[P, Any]:
         called = name or getattr(fn, "__name__", None)
         if called is None:
             raise TypeError(f"{fn!r} has no name of its own: give it one with @ff.command(name=...)")
-        made: CommandTask[P, Any] = CommandTask(fn, called, cast(StepOptions, options), defaults, environment)
+        made: CommandTask[P, Any] = CommandTask(
+            fn, called, cast(StepOptions, options), defaults, environment, origin
+        )
         registry.add(made)
         return made
 

@@ -9,12 +9,16 @@ from typing import Any
 
 import msgspec
 
-from ferroflow.define.workflow import Workflow
+from ferroflow.define.workflow import OnConflict, Workflow
 from ferroflow.errors import DefinitionError
 
 
-def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Workflow[..., Any]:
+def load(
+    source: str | os.PathLike[str] | Mapping[str, Any], *, on_conflict: OnConflict = "error"
+) -> Workflow[..., Any]:
     """Load a workflow from a JSON or YAML file, or from a definition object.
+
+    `on_conflict` says what happens if its accesses race; see `workflow`.
 
     Examples
     --------
@@ -23,7 +27,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Workflow[..., An
     <workflow one 1>
     """
     if isinstance(source, Mapping):
-        return Workflow.from_definition(source)
+        return Workflow.from_definition(source, on_conflict=on_conflict)
     path = Path(source)
     text = path.read_bytes()
     try:
@@ -32,7 +36,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Workflow[..., An
         raise DefinitionError(f"{path} is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise DefinitionError(f"{path} holds a {type(found).__name__}, and a definition is an object")
-    return Workflow.from_definition(found)
+    return Workflow.from_definition(found, on_conflict=on_conflict, source=str(path))
 
 
 def _yaml(text: bytes) -> Any:

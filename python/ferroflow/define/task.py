@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import update_wrapper
+from functools import cached_property, update_wrapper
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
 from ferroflow.define import registry
+from ferroflow.define.accesses import MODES, Accesses, Declared, Reductions, declared
 from ferroflow.define.environment import Environment
 from ferroflow.define.refs import Ref
+from ferroflow.define.sites import Mark, Site, Step, caller
 from ferroflow.define.trace import Term, binding, check, emit, tracing
 from ferroflow.define.units import Duration, size, written
 from ferroflow.errors import DefinitionError
@@ -88,6 +90,10 @@ class Options(TypedDict, total=False):
     idempotent: bool
     commutes_with: Sequence[str]
     share: bool
+    reads: Accesses
+    writes: Accesses
+    takes: Accesses
+    reduces: Reductions
 
 
 class StepOptions(Options, total=False):
@@ -132,6 +138,7 @@ class Task(Generic[P, R]):
         pickle: bool = False,
         executor: str | None = None,
         environment: Environment | None = None,
+        origin: Mark | None = None,
     ) -> None:
         self.fn = fn
         self.pickles = pickle
@@ -151,6 +158,7 @@ class Task(Generic[P, R]):
         self._options = options
         # Named mistakes are found here, not when the first workflow is compiled.
         _written(options)
+        self._declared: Declared | None = declared(name, fn, options, origin, None)
         update_wrapper(self, fn)
 
     def __repr__(self) -> str:
@@ -200,6 +208,8 @@ class Task(Generic[P, R]):
         changed.__dict__.update(self.__dict__)
         changed._options = {**self._options, **options}
         _written(changed._options)
+        if not MODES.isdisjoint(options):
+            changed._declared = declared(self.name, self.fn, options, caller(), self._declared)
         return changed
 
     def schema(self) -> dict[str, Any]:
@@ -225,12 +235,16 @@ class Task(Generic[P, R]):
 
         return schema(self.fn, self.name)
 
-    def _activity(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    @cached_property
+    def _signature(self) -> inspect.Signature:
+        return inspect.signature(self.fn)
+
+    def _activity(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Step:
         try:
-            inspect.signature(self.fn).bind(*args, **kwargs)
+            bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"task {self.name!r}: {error}") from None
-        step: dict[str, Any] = {"task": self.name}
+        step = Step(task=self.name)
         options = self._options
         if "id" in options:
             step["id"] = options["id"]
@@ -240,6 +254,15 @@ class Task(Generic[P, R]):
             step["with"] = {name: binding(value) for name, value in kwargs.items()}
         if "set" in options:
             step["set"] = dict(options["set"])
+        if self._declared is None:
+            step.site = Site(caller())
+        else:
+            here = tracing()
+            accesses, items, assets = self._declared.filled(bound, here)
+            step.update(accesses)
+            step.site = Site(caller(), self._declared, items, assets)
+            if here is not None:
+                here.uses(assets)
         if after := options.get("after"):
             step["after"] = [_step_of(ref) for ref in after]
         if fields := _written(options):
@@ -386,6 +409,13 @@ def task(
     share
         True: the result is immutable, so that all who take it may have the same object. Otherwise
         each has one of its own, decoded from what is recorded.
+    reads, writes, takes
+        The assets that it borrows: shared, alone, or for good. Each is a name, such as
+        `"lake/{day}/orders"` with parameters of the task in its holes, an `ff.asset(...)`, or
+        `ff.value("parameter")` for what a parameter is given; or a list of these. A workflow in which
+        they race is refused before it runs.
+    reduces
+        The assets that it updates by an operation that commutes with itself: {"totals": "sum"}.
 
     Examples
     --------
@@ -396,6 +426,7 @@ def task(
     >>> halve(3)
     1.5
     """
+    origin = None if MODES.isdisjoint(options) else caller()
 
     def decorate(fn: Callable[P, Any]) -> Task[P, Any]:
         called = name or getattr(fn, "__name__", None)
@@ -408,6 +439,7 @@ def task(
             pickle=pickle,
             executor=executor,
             environment=environment,
+            origin=origin,
         )
         registry.add(made)
         return made

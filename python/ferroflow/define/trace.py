@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ferroflow.define import models
+from ferroflow.define.assets import Asset
 from ferroflow.define.paths import plain, quoted
 from ferroflow.define.refs import Expr, Ref
+from ferroflow.define.sites import Site, Step, caller, unmarked
 from ferroflow.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -42,6 +44,55 @@ class Block:
         # The next number to try for a name, so that ten thousand steps of a task stay cheap.
         self.numbers: dict[str, int] = {}
         self.used: set[str] = set()
+        self.root: Block = self if parent is None or workflow else parent.root
+        # The assets that are made here, by the names that they have in the definition.
+        self.locals: dict[str, Asset] = {}
+        # Of the root: those of the world that are used; all local names, with their blocks; and names
+        # that are other ones in the definition.
+        self.world: dict[str, Json] = {}
+        self.homes: dict[str, Block] = {}
+        self.renames: dict[tuple[Block, str], str] = {}
+
+    def declare(self, name: str, fields: Json) -> None:
+        """Note that an asset of the world is used here."""
+        if (known := self.root.world.setdefault(name, fields)) != fields:
+            raise DefinitionError(
+                f"the asset {name!r} is declared twice, as {known} and as {fields}: "
+                "declare it once, and use that"
+            )
+
+    def uses(self, assets: Sequence[Asset]) -> None:
+        """Note that a step uses assets, some of which may be of the world."""
+        for it in assets:
+            if it._block is None:
+                self.declare(it.name, it.to_dict())
+
+    def local(self, made: Asset) -> Asset:
+        """Make an asset local to this block; its name is one that no other block's asset has."""
+        root, name, number = self.root, made.name, 2
+        name = root.renames.get((self, name), name)
+        while root.homes.get(name, self) is not self:
+            name, number = f"{made.name}_{number}", number + 1
+        made = Asset(made.name, made.kind, made.path, output=made.output, _block=self)
+        if self.locals.setdefault(name, made) != made:
+            raise DefinitionError(
+                f"two assets of one block are called {made.name!r} and are not alike; give one another name"
+            )
+        root.homes[name] = self
+        if name != made.name:
+            root.renames[self, made.name] = name
+        return Asset(name, made.kind, made.path, output=made.output, _block=self)
+
+    def renamed(self, text: str) -> str:
+        """Return a name as the definition has it, where it means an asset of a block round here."""
+        at = self
+        while True:
+            for (block, name), other in self.root.renames.items():
+                if block is at and re.match(rf"{re.escape(name)}(?=[/\[]|$)", text):
+                    return other + text[len(name) :]
+            if at.parent is None or at.workflow:
+                return text
+            at = at.parent
 
     def name(self, base: str) -> str:
         """Return an id for a step that none has yet."""
@@ -175,7 +226,8 @@ class Term:
 
     def to_dict(self) -> Json:
         """Return the term as definitions hold it."""
-        return self._object
+        found: Json = unmarked(self._object)
+        return found
 
     def __repr__(self) -> str:
         return f"Term({self._object!r})"
@@ -203,7 +255,7 @@ class Term:
 
 
 def _members(term: Term, kind: str) -> list[Json]:
-    found = term.to_dict()
+    found = term._object
     return found[kind] if set(found) == {kind} else [found]
 
 
@@ -253,6 +305,8 @@ def constant(value: object) -> Any:
     """Return a value in which there are no Refs, as definitions hold it."""
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
         return value
+    if isinstance(value, Asset):
+        return value.location
     try:
         return msgspec.to_builtins(value, builtin_types=(bytes,), enc_hook=models.dumped)
     except TypeError:
@@ -281,6 +335,9 @@ def condition(value: object) -> str:
 def emit(term: Json, base: str) -> Any:
     """Add a step to the block that is traced and return its Ref; outside a trace, the Term."""
     here = tracing()
+    if type(term) is not Step:
+        term = Step(term)
+        term.site = Site(caller())
     if here is None:
         return Term(term)
     step = term.get("id")
@@ -300,7 +357,10 @@ def block(body: object, binds: str | None = None, *symbols: str) -> Any:
     or not.
     """
     if isinstance(body, Term):
-        return body.to_dict()
+        if here := tracing():
+            for name, fields in world(body._object).items():
+                here.declare(name, fields)
+        return body._object
     if not callable(body):
         raise TypeError(f"{body!r} is no body; give a task, a workflow, a function or a term")
     inner = Block(tracing(), binds)
@@ -328,8 +388,28 @@ def finished(inner: Block, result: object) -> Any:
     last = isinstance(result, Ref) and result._block is inner and result._step is not None
     whole = last and re.fullmatch(r"steps(\.[A-Za-z0-9_]+|\[\"[^\"]*\"\])", result._path)  # type: ignore[attr-defined]
     others = {term["id"] for term in inner.terms} - inner.used
-    term: Json = {"partial": inner.terms} if len(inner.terms) != 1 else inner.terms[0]
+    made: Json = {"term": {"partial": inner.terms} if len(inner.terms) != 1 else inner.terms[0]}
     # What the only last step yields is what a block yields by itself.
-    if whole and others == {result._step}:  # type: ignore[attr-defined]
-        return {"term": term}
-    return {"term": term, "result": binding(result)}
+    if not whole or others != {result._step}:  # type: ignore[attr-defined]
+        made["result"] = binding(result)
+    if inner.locals:
+        made["locals"] = {name: asset.to_dict() for name, asset in inner.locals.items()}
+    return made
+
+
+def world(term: Any) -> dict[str, Json]:
+    """Return the assets of the world that the steps of a term use."""
+    gathered = Block(None)
+
+    def look(value: Any) -> None:
+        if type(value) is Step:
+            gathered.uses(value.site.assets)
+        if isinstance(value, dict):
+            value = value.values()
+        elif not isinstance(value, list):
+            return
+        for item in value:
+            look(item)
+
+    look(term)
+    return gathered.world

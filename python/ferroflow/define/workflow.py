@@ -5,24 +5,33 @@ from __future__ import annotations
 import inspect
 import types
 import typing
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, update_wrapper
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, get_args, overload
 
 import msgspec
 
 from ferroflow import _core
+from ferroflow.define import sites
+from ferroflow.define.assets import Asset, asset
 from ferroflow.define.paths import plain, quoted
 from ferroflow.define.refs import Ref
-from ferroflow.define.trace import Block, Term, binding, constant, emit, finished, opened, tracing
+from ferroflow.define.sites import unmarked
+from ferroflow.define.trace import Block, Term, binding, constant, emit, finished, opened, tracing, world
 from ferroflow.define.units import Duration, written
-from ferroflow.errors import DefinitionError, FerroflowError, InvalidInput, Problem
+from ferroflow.errors import BorrowError, DefinitionError, FerroflowError, InvalidInput, Problem
+
+if TYPE_CHECKING:
+    from ferroflow.define.findings import Report
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 Json = dict[str, Any]
+
+OnConflict = Literal["error", "serialise", "warn"]
 
 _KINDS: Mapping[Any, str] = {
     int: "int", float: "number", str: "str", bool: "bool", bytes: "bytes",
@@ -62,6 +71,8 @@ class Workflow(Generic[P, R]):
     name, version : str
     fn
         The function it was traced from; None if it was built or loaded.
+    on_conflict : str
+        What happens if its accesses race; see `workflow`.
 
     Examples
     --------
@@ -80,19 +91,43 @@ class Workflow(Generic[P, R]):
     """
 
     def __init__(
-        self, name: str, version: str, make: Callable[[], Json], max_depth: int | None = None
+        self,
+        name: str,
+        version: str,
+        make: Callable[[], Json],
+        max_depth: int | None = None,
+        on_conflict: OnConflict = "error",
+        source: str | None = None,
     ) -> None:
-        self.name, self.version = name, version
+        if on_conflict not in get_args(OnConflict):
+            raise DefinitionError(
+                f"on_conflict={on_conflict!r}: give one of {', '.join(get_args(OnConflict))}"
+            )
+        self.name, self.version, self.on_conflict = name, version, on_conflict
         self.fn: Callable[P, R] | None = None
         self._make = make
         self._max_depth = max_depth
+        self._source = source
         self._definition: Json | None = None
+        self._plain: tuple[Json, Json] | None = None
+        self._runnable: _core.Program | None = None
         self._leans = False
         self._calls: set[object] = set()
 
     @classmethod
-    def from_definition(cls, definition: Mapping[str, Any]) -> Workflow[..., Any]:
+    def from_definition(
+        cls, definition: Mapping[str, Any], *, on_conflict: OnConflict = "error", source: str | None = None
+    ) -> Workflow[..., Any]:
         """Make a workflow of a definition object (see the definition format).
+
+        Parameters
+        ----------
+        definition
+            The object.
+        on_conflict
+            As for `workflow`.
+        source
+            Where it is from, to be told in reports: a file, say.
 
         Examples
         --------
@@ -102,7 +137,9 @@ class Workflow(Generic[P, R]):
         """
         kept = dict(definition)
         name, version = str(kept.get("name", "")), str(kept.get("version", "1"))
-        made: Workflow[..., Any] = Workflow(name, version, lambda: kept)
+        made: Workflow[..., Any] = Workflow(
+            name, version, lambda: kept, on_conflict=on_conflict, source=source
+        )
         return made
 
     @classmethod
@@ -116,6 +153,8 @@ class Workflow(Generic[P, R]):
         result: object = None,
         on_error: Literal["fail_fast", "continue"] = "fail_fast",
         timeout: Duration | None = None,
+        on_conflict: OnConflict = "error",
+        assets: Iterable[Asset | str] | None = None,
     ) -> Workflow[..., Any]:
         """Make a workflow of a term that was built with operators.
 
@@ -128,12 +167,13 @@ class Workflow(Generic[P, R]):
         >>> ff.Workflow.from_term("ticks", tick.term(1) >> tick.term(2))
         <workflow ticks 1>
         """
-        kept: Json = {"name": name, "version": version, "term": term.to_dict()}
+        kept: Json = {"name": name, "version": version, "term": term._object}
         kept["inputs"] = dict(inputs) if isinstance(inputs, Mapping) else [*inputs]
         if result is not None:
             kept["result"] = binding(result)
         _settings(kept, on_error, timeout)
-        return cls.from_definition(kept)
+        kept |= _world(world(term._object), assets)
+        return cls.from_definition(kept, on_conflict=on_conflict)
 
     def __repr__(self) -> str:
         return f"<workflow {self.name} {self.version}>"
@@ -141,6 +181,14 @@ class Workflow(Generic[P, R]):
     @property
     def definition(self) -> Json:
         """The definition object; the function is traced when it is first needed."""
+        marked = self._marked
+        if self._plain is None or self._plain[0] is not marked:
+            self._plain = marked, unmarked(marked)
+        return self._plain[1]
+
+    @property
+    def _marked(self) -> Json:
+        """The definition object, whose steps know where they were made."""
         here = tracing()
         round_ = {block.workflow[0] for block in here.workflows() if block.workflow} if here else set()
         # One that calls a workflow round here is traced again, as if here were first.
@@ -154,7 +202,54 @@ class Workflow(Generic[P, R]):
     @cached_property
     def program(self) -> _core.Program:
         """The compiled definition; raises `DefinitionError` with all problems."""
-        return compiled(self.definition)
+        return compiled(self._marked)
+
+    def check(self) -> Report:
+        """Return what is found about its accesses: races, uses after a move, and what may be meant otherwise.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> @ff.task(writes="lake/orders")
+        ... def clean() -> None:
+        ...     ...
+        >>> @ff.workflow
+        ... def twice():
+        ...     clean()
+        ...     clean()
+        >>> report = twice.check()
+        >>> bool(report), report.errors[0].code, report.errors[0].asset
+        (False, 'FF0499', 'lake/orders')
+        """
+        from ferroflow.define.findings import report
+
+        return report(self.name, self._marked, self.program.check(), self._source, self.fn)
+
+    @property
+    def runnable(self) -> _core.Program:
+        """The program that runs: free of races, or as `on_conflict` says; raises `BorrowError`."""
+        if self._runnable is None:
+            self._runnable = self._mended()
+        return self._runnable
+
+    def _mended(self) -> _core.Program:
+        if not any(it["level"] == "error" for it in self.program.check()):
+            return self.program
+        found = self.check()
+        if self.on_conflict == "warn":
+            warnings.warn(str(found), stacklevel=sites.depth())
+            return self.program
+        if self.on_conflict == "serialise":
+            from ferroflow.define.findings import report
+
+            definition, orders, limited = self.program.serialise()
+            program = _core.Program(definition)
+            # There are conflicts that no order mends.
+            found = report(self.name, self._marked, program.check(), self._source, self.fn)
+            if found:
+                _tell(self.name, orders, limited)
+                return program
+        raise BorrowError(found)
 
     @property
     def hash(self) -> str:
@@ -205,7 +300,7 @@ class Workflow(Generic[P, R]):
     @property
     def inputs(self) -> list[str]:
         """The names of the inputs, in order."""
-        return [*self.definition.get("inputs", {})]
+        return [*self._marked.get("inputs", {})]
 
     def bind(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return inputs by name, as a call of the function would bind them."""
@@ -228,9 +323,12 @@ class Workflow(Generic[P, R]):
                 "function, use .fn"
             )
         unfinished = self._unfinished(here)
-        definition = self.definition if unfinished is None else unfinished
+        definition = self._marked if unfinished is None else unfinished
         for block in here.workflows():
             block.calls |= {self, *self._calls}
+        if unfinished is None:
+            for name, fields in definition.get("assets", {}).items():
+                here.declare(name, fields)
         declared = definition.get("inputs", {})
         names = [*declared]
         inputs = self._bound(names, args, kwargs)
@@ -247,7 +345,8 @@ class Workflow(Generic[P, R]):
         if unfinished is not None:
             term["max_depth"] = self._max_depth
         else:
-            term["do"] = {part: definition[part] for part in ("term", "result") if part in definition}
+            parts = ("term", "result", "locals")
+            term["do"] = {part: definition[part] for part in parts if part in definition}
             if "timeout" in definition:
                 term = {"timeout": definition["timeout"], "do": term}
         step: R = emit(term, self.name)
@@ -283,11 +382,38 @@ class Workflow(Generic[P, R]):
         return svg(self.program.blocks(), title=f"{self.name} {self.version}")
 
 
+def _tell(name: str, orders: Sequence[tuple[str, str]], limited: Sequence[str]) -> None:
+    """Log the order that a workflow got so that it does not race."""
+    import logging
+
+    log = logging.getLogger("ferroflow.accesses")
+    for first, second in orders:
+        log.info("workflow %r: %s waits for %s, because both use an asset", name, second, first)
+    for each in limited:
+        log.info("workflow %r: one iteration of %s at a time, because they use an asset", name, each)
+
+
 def _settings(definition: Json, on_error: str, timeout: Duration | None) -> None:
     if on_error != "fail_fast":
         definition["on_error"] = on_error
     if timeout is not None:
         definition["timeout"] = written(timeout)
+
+
+def _world(used: Json, more: Iterable[Asset | str] | None) -> Json:
+    """Return the assets that a workflow declares: those it uses, and those besides that close it."""
+    root = Block(None)
+    for name, fields in used.items():
+        root.declare(name, fields)
+    for one in more or ():
+        given = asset(one) if isinstance(one, str) else one
+        if type(given) is not Asset or given._root is not None or given._block is not None:
+            raise DefinitionError(
+                f"assets: {one!r} is no name, and no ff.asset(...) that was made at the top of a module"
+            )
+        root.declare(given.name, given.to_dict())
+    declared: Json = {"assets": root.world} if root.world else {}
+    return declared if more is None else declared | {"closed": True}
 
 
 def _kind(hint: Any) -> str:
@@ -306,6 +432,7 @@ def _trace(
     fn: Callable[..., Any],
     on_error: str,
     timeout: Duration | None,
+    assets: Iterable[Asset | str] | None,
 ) -> Json:
     try:
         hints = typing.get_type_hints(fn)
@@ -333,7 +460,8 @@ def _trace(
         }
         returned = fn(**refs)
         body = finished(root, returned)
-    definition.update(body)
+    definition |= _world(root.world, assets)
+    definition |= body
     workflow._leans, workflow._calls = root.leans, root.calls
     return definition
 
@@ -348,6 +476,8 @@ def workflow(
     on_error: Literal["fail_fast", "continue"] = "fail_fast",
     timeout: Duration | None = None,
     max_depth: int | None = None,
+    on_conflict: OnConflict = "error",
+    assets: Iterable[Asset | str] | None = None,
 ) -> Callable[[Callable[P, R]], Workflow[P, R]]: ...
 def workflow(
     fn: Callable[P, R] | None = None,
@@ -358,6 +488,8 @@ def workflow(
     on_error: Literal["fail_fast", "continue"] = "fail_fast",
     timeout: Duration | None = None,
     max_depth: int | None = None,
+    on_conflict: OnConflict = "error",
+    assets: Iterable[Asset | str] | None = None,
 ) -> Workflow[P, R] | Callable[[Callable[P, R]], Workflow[P, R]]:
     """Make a function a workflow: it is traced once, with symbolic inputs.
 
@@ -377,6 +509,14 @@ def workflow(
     max_depth
         A call of the workflow inside itself is a recursion, and such calls may nest so deep (1 to
         200); a run that would go deeper fails with the code RECURSION_BOUND. None: no recursion.
+    on_conflict
+        What happens to a workflow whose steps race for an asset, or use one that was taken. "error": it
+        does not start, and `BorrowError` shows why. "serialise": the order that is missing is added, and
+        told to the logger `ferroflow.accesses`.
+        "warn": it starts with a warning. See also `Workflow.check`.
+    assets
+        Assets of the world, `ff.asset(...)` or names. They and those `ff.asset(...)` that it uses are
+        then all there is: a name that lies in none of them is refused.
 
     Examples
     --------
@@ -399,12 +539,17 @@ def workflow(
     ...     engine.run(countdown, 3)
     'lift-off'
     """
+    assets = None if assets is None else [*assets]
     if max_depth is not None and not 1 <= max_depth <= 200:
         raise DefinitionError(f"max_depth={max_depth}: give a whole number from 1 to 200")
 
     def decorate(fn: Callable[P, R]) -> Workflow[P, R]:
         made: Workflow[P, R] = Workflow(
-            name or fn.__name__, version, lambda: _trace(made, fn, on_error, timeout), max_depth
+            name or fn.__name__,
+            version,
+            lambda: _trace(made, fn, on_error, timeout, assets),
+            max_depth,
+            on_conflict,
         )
         made.fn = fn
         update_wrapper(made, fn)

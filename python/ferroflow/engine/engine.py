@@ -329,6 +329,8 @@ class Engine:
 
         Raises
         ------
+        BorrowError
+            If its steps race for an asset, or use one that was taken; see `workflow`.
         InvalidInput
             If an input is missing, unknown or of the wrong type.
         TaskNotFound
@@ -344,7 +346,8 @@ class Engine:
         if options.priority not in PRIORITIES:
             raise InvalidInput(f"priority={options.priority!r}: give one of {', '.join(PRIORITIES)}")
         found = self._registered(workflow, options.version) if isinstance(workflow, str) else workflow
-        program = found.program
+        # What is registered was checked then.
+        program = found.program if isinstance(workflow, str) else found.runnable
         lanes = self._lanes(program.tasks)
         bound = found.bind(*args, **inputs)
         with reporting(found.name), self._hooks.round(found, options.id, bound) as (name, refused):
@@ -489,7 +492,7 @@ class Engine:
         ...     engine.run("twice", 4), [it.version for it in engine.workflows()]
         (8, ['7'])
         """
-        program = workflow.program
+        program = workflow.runnable
         if not any(nodes for _, nodes, _ in program.blocks()):
             raise DefinitionError(f"workflow {workflow.name!r} has no steps: give it at least one")
         self._lanes(program.tasks)

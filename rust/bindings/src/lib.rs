@@ -5,6 +5,7 @@ mod engine;
 mod findings;
 mod graph;
 mod job;
+mod laws;
 mod plan;
 mod platform;
 mod policy;
@@ -180,6 +181,8 @@ mod _core {
     use super::graph::{Drain, Graph, Growing, Reach};
     #[pymodule_export]
     use super::job::Job;
+    #[pymodule_export]
+    use super::laws::{laws, verify_law};
     #[pymodule_export]
     use super::plan::{PlanInstance, plan_by_load, plan_methods};
     #[pymodule_export]

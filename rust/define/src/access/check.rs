@@ -98,12 +98,12 @@ impl<'p> Whole<'p> {
     /// What the nodes of a block do, composites with all that is inside them. There may be more accesses than
     /// touches: what the block yields is read when all of it has ended.
     pub(super) fn touches(&self, block: u32) -> (Vec<Touch>, Vec<Access>) {
-        let mut touches: Vec<Touch> = Vec::new();
-        let mut from: Vec<Access> = Vec::new();
-        for (node, it) in (0..).zip(&self.program.blocks[block as usize].nodes) {
+        let mut from: Vec<Access> = self.declared(block, block + 1).to_vec();
+        let mut touches: Vec<Touch> = Vec::with_capacity(from.len());
+        touches.extend(from.iter().map(|it| Touch { asset: it.asset, mode: it.mode, node: it.at.node }));
+        for &(_, node) in self.others(block) {
             let begin = from.len();
-            match &it.kind {
-                Kind::Task(_) => self.declared(block, node, &mut from),
+            match &self.program.blocks[block as usize].nodes[node as usize].kind {
                 Kind::Scope { body, max_depth: Some(_), .. } => {
                     from.extend(self.repeated.get(body).into_iter().flatten());
                 }
@@ -181,8 +181,11 @@ pub fn check(program: &Program, most: usize, threads: usize) -> Found {
 
 /// Does something with a program that is summed up.
 pub(super) fn with<T>(program: &Program, act: impl FnOnce(&Whole<'_>) -> T) -> T {
-    let nodes = program.blocks.iter().flat_map(|code| &code.nodes);
-    if nodes.into_iter().any(|node| matches!(node.kind, Kind::Scope { max_depth: Some(_), .. })) {
+    let again = |&(block, node): &(u32, u32)| {
+        let kind = &program.blocks[block as usize].nodes[node as usize].kind;
+        matches!(kind, Kind::Scope { max_depth: Some(_), .. })
+    };
+    if program.accesses.others.iter().any(again) {
         // What a recursion does is under names of its own.
         let mut assets = program.accesses.assets.clone();
         let repeated = repeated(program, &mut assets);
@@ -256,12 +259,7 @@ fn distinct(mut accesses: Vec<Access>) -> Vec<Access> {
 impl Whole<'_> {
     /// All accesses in a range of blocks.
     pub(super) fn accesses(&self, from: u32, to: u32) -> Vec<Access> {
-        let mut found = Vec::new();
-        for block in from..to {
-            for node in 0..self.program.blocks[block as usize].nodes.len() as u32 {
-                self.declared(block, node, &mut found);
-            }
-        }
+        let mut found = self.declared(from, to).to_vec();
         let reads = &self.program.accesses.reads;
         let begin = reads.partition_point(|it| it.block < from);
         let end = reads.partition_point(|it| it.block < to);
@@ -272,24 +270,18 @@ impl Whole<'_> {
         found
     }
 
-    /// Calls with every declared access.
-    pub(super) fn each(&self, mut call: impl FnMut(Access)) {
-        for (block, code) in (0..).zip(&self.program.blocks) {
-            for (node, it) in (0..).zip(&code.nodes) {
-                let Kind::Task(task) = &it.kind else { continue };
-                for (index, it) in (0..).zip(task.uses.iter().flatten()) {
-                    call(Access { at: At { block, node, index }, asset: it.asset, mode: it.mode });
-                }
-            }
-        }
+    /// The declared accesses in a range of blocks.
+    fn declared(&self, from: u32, to: u32) -> &[Access] {
+        let uses = &self.program.accesses.uses;
+        let begin = uses.partition_point(|it| it.at.block < from);
+        &uses[begin..begin + uses[begin..].partition_point(|it| it.at.block < to)]
     }
 
-    fn declared(&self, block: u32, node: u32, found: &mut Vec<Access>) {
-        let Kind::Task(task) = &self.program.blocks[block as usize].nodes[node as usize].kind else { return };
-        for (index, it) in task.uses.iter().flatten().enumerate() {
-            let at = At { block, node, index: index as u32 };
-            found.push(Access { at, asset: it.asset, mode: it.mode });
-        }
+    /// The nodes of a block that are neither tasks nor joins.
+    fn others(&self, block: u32) -> &[(u32, u32)] {
+        let others = &self.program.accesses.others;
+        let begin = others.partition_point(|it| it.0 < block);
+        &others[begin..begin + others[begin..].partition_point(|it| it.0 == block)]
     }
 
     pub(super) fn check(&self, most: usize, threads: usize) -> Found {
@@ -297,8 +289,8 @@ impl Whole<'_> {
         for (block, code) in (0..).zip(&self.program.blocks) {
             let (touches, from) = self.touches(block);
             self.nodes(block, &code.graph, &touches, &from, most, threads, &mut found);
-            for (node, it) in (0..).zip(&code.nodes) {
-                self.composite(block, node, &it.kind, most, threads, &mut found);
+            for &(_, node) in self.others(block) {
+                self.composite(block, node, &code.nodes[node as usize].kind, most, threads, &mut found);
             }
         }
         self.moves(&mut found);
@@ -326,7 +318,12 @@ impl Whole<'_> {
         let order = graph.order().expect("a program has no cycles");
         let listed = races(self.assets, graph, &order, touches, most, threads);
         found.more |= listed.more;
-        let spare = self.doubtful(listed.spare, touches, graph.len());
+        let mut spare = listed.spare;
+        // What stands for many orders at once is left alone.
+        let nodes = &self.program.blocks[block as usize].nodes;
+        let join = |node: u32| matches!(nodes[node as usize].kind, Kind::Join);
+        spare.retain(|&(first, second)| !join(first) && !join(second));
+        let spare = self.doubtful(spare, touches, graph.len());
         if !spare.is_empty() {
             found.spare.push((block, spare));
         }

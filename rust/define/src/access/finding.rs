@@ -84,7 +84,10 @@ fn told(program: &Program, assets: &Assets, found: Found, threads: usize) -> Vec
     found.extend(lints.wide.into_iter().map(|(access, narrower)| words.wide(access, narrower)));
     let orders = relax_some(program, &unneeded(program, spare), threads).into_iter().flat_map(|it| {
         let block = it.block;
-        it.dropped.into_iter().map(move |(first, second)| (block, first, second))
+        let graph = &program.blocks[block as usize].graph;
+        let direct =
+            move |&(first, second): &(u32, u32)| graph.successors(first).binary_search(&second).is_ok();
+        it.dropped.into_iter().filter(direct).map(move |(first, second)| (block, first, second))
     });
     found.extend(orders.map(|(block, first, second)| words.order(block, first, second)));
     found

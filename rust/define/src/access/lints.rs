@@ -1,7 +1,7 @@
 //! What is allowed, but maybe not meant: writes that nobody reads, borrows that are wider than they need to be.
 
 use super::assets::{AssetId, Assets, READS, Symbol, TAKES};
-use super::check::{Access, Whole};
+use super::check::Access;
 use super::races::related;
 use crate::algebra::compile::Program;
 
@@ -41,7 +41,7 @@ enum Part {
 pub(super) fn lints(program: &Program) -> Lints {
     let assets = &program.accesses.assets;
     let mut sums = vec![Sum::default(); assets.len()];
-    Whole::new(program, assets).each(|access| {
+    for &access in &program.accesses.uses {
         let sum = &mut sums[access.asset as usize];
         sum.several |= sum.first.is_some();
         sum.first = sum.first.or(Some(access));
@@ -49,7 +49,7 @@ pub(super) fn lints(program: &Program) -> Lints {
             READS | TAKES => sum.read = true,
             _ => sum.write = sum.write.or(Some(access)),
         }
-    });
+    }
     let used: Vec<AssetId> =
         (0..assets.len() as AssetId).filter(|&asset| sums[asset as usize].first.is_some()).collect();
     for &asset in &used {

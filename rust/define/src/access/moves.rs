@@ -47,9 +47,7 @@ fn add(marks: &mut Marks, more: &[Mark]) {
 impl Whole<'_> {
     /// Finds the uses of what was moved. Assets that have a race are left out: what comes first there is not known.
     pub(super) fn moves(&self, found: &mut Found) {
-        let mut some = false;
-        self.each(|access| some |= access.mode == TAKES);
-        if !some {
+        if self.program.accesses.uses.iter().all(|it| it.mode != TAKES) {
             return;
         }
         let all = self.accesses(0, self.program.blocks.len() as u32);

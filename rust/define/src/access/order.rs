@@ -3,7 +3,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::assets::{AssetId, Root, Symbol, TAKES, VALUES};
+use super::assets::{AssetId, Assets, Root, Symbol, TAKES, VALUES};
 use super::check::{Meeting, Whole, check, inside, with};
 use super::races::{needed, unordered};
 use crate::algebra::compile::{Bind, Kind, Program, Source, TaskUse, upward};
@@ -299,7 +299,7 @@ fn known(program: &Program) -> Vec<Vec<bool>> {
     for block in (0..program.blocks.len()).rev() {
         let nodes = program.blocks[block].nodes.iter();
         let here = nodes.map(|node| match &node.kind {
-            Kind::Task(task) => task_known(task),
+            Kind::Task(task) => task_known(&program.accesses.assets, task),
             Kind::Join | Kind::Compute(_) => true,
             // To wait is to do something.
             Kind::Sleep(_) | Kind::Signal(_) | Kind::Scope { max_depth: Some(_), .. } => false,
@@ -313,10 +313,15 @@ fn known(program: &Program) -> Vec<Vec<bool>> {
     all
 }
 
-fn task_known(task: &TaskUse) -> bool {
+fn task_known(assets: &Assets, task: &TaskUse) -> bool {
     let options = &task.options;
     let binds = task.args.iter().chain(task.kwargs.iter().map(|(_, bind)| bind));
+    // A name with holes may turn out to be any.
+    let open = |asset: AssetId| {
+        assets.upwards(asset).any(|it| matches!(assets.symbol(it), Some(Symbol::Open(_) | Symbol::Select(_))))
+    };
     (task.uses.is_some() || options.pure)
+        && !task.uses.iter().flatten().any(|it| open(it.asset))
         && !options.tolerated
         && !options.run_on_upstream_failure
         && task.set.is_empty()

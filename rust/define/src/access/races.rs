@@ -127,10 +127,20 @@ pub fn needed(assets: &Assets, graph: &Csr, order: &[u32], touches: &[Touch]) ->
     search.nodes()
 }
 
+/// An access where it stands among those to its asset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Slot {
+    rank: u32,
+    mode: u32,
+    /// Its place in what was given.
+    at: u32,
+    node: u32,
+}
+
 /// Accesses by asset, and within by rank and mode.
 struct Table {
     starts: Vec<u32>,
-    places: Vec<u32>,
+    slots: Vec<Slot>,
 }
 
 impl Table {
@@ -143,29 +153,36 @@ impl Table {
             starts[at + 1] += starts[at];
         }
         let mut next = starts.clone();
-        let mut places = vec![0u32; touches.len()];
-        for (at, touch) in touches.iter().enumerate() {
-            let slot = &mut next[touch.asset as usize];
-            places[*slot as usize] = at as u32;
-            *slot += 1;
+        let mut slots = vec![Slot::default(); touches.len()];
+        for (at, touch) in (0..).zip(touches) {
+            let place = &mut next[touch.asset as usize];
+            let rank = rank[touch.node as usize];
+            slots[*place as usize] = Slot { rank, mode: touch.mode, at, node: touch.node };
+            *place += 1;
         }
-        let key = |&at: &u32| {
-            let touch = &touches[at as usize];
-            (rank[touch.node as usize], touch.mode, at)
-        };
         for asset in 0..assets {
-            let of = &mut places[starts[asset] as usize..starts[asset + 1] as usize];
-            if of.len() > 1 {
-                of.sort_unstable_by_key(key);
+            let of = &mut slots[starts[asset] as usize..starts[asset + 1] as usize];
+            // Most often they come in order.
+            if !of.is_sorted() {
+                of.sort_unstable();
             }
         }
-        Self { starts, places }
+        Self { starts, slots }
     }
 
-    fn of(&self, asset: AssetId) -> &[u32] {
+    fn of(&self, asset: AssetId) -> &[Slot] {
         let asset = asset as usize;
-        &self.places[self.starts[asset] as usize..self.starts[asset + 1] as usize]
+        &self.slots[self.starts[asset] as usize..self.starts[asset + 1] as usize]
     }
+}
+
+/// Two accesses of which the first has to come before the second, and their nodes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pair {
+    first: u32,
+    second: u32,
+    from: u32,
+    to: u32,
 }
 
 struct Search<'s> {
@@ -179,9 +196,9 @@ struct Search<'s> {
     /// With how many threads pairs are looked up; if they are not, all of them are kept.
     threads: Option<usize>,
     /// Pairs that have to be ordered, and have not been looked up.
-    asked: Vec<(u32, u32)>,
+    asked: Vec<Pair>,
     /// Pairs that are not ordered.
-    failed: Vec<(u32, u32)>,
+    failed: Vec<Pair>,
     /// A bit an edge: it is one of the pairs.
     used: Vec<u64>,
 }
@@ -228,46 +245,41 @@ impl Search<'_> {
         self.look_up();
     }
 
-    /// Asks whether one access comes before another.
-    fn ask(&mut self, first: u32, second: u32) {
-        if self.touches[first as usize].node != self.touches[second as usize].node {
-            self.asked.push((first, second));
-            if self.asked.len() >= PAIRS {
-                self.look_up();
-            }
+    /// Looks up what was asked for once it is much.
+    fn relieve(&mut self) {
+        if self.asked.len() >= PAIRS {
+            self.look_up();
         }
     }
 
     /// Asks for what has to be ordered among the accesses to one asset.
     fn own(&mut self, asset: AssetId) {
-        let (begin, len) = (self.table.starts[asset as usize] as usize, self.table.of(asset).len());
-        let (mut before, mut at) = (0..0, 0);
-        while at < len {
-            let end = run(self.touches, self.table.of(asset), at);
+        let (begin, end) =
+            (self.table.starts[asset as usize] as usize, self.table.starts[asset as usize + 1] as usize);
+        let (mut before, mut at) = (begin..begin, begin);
+        while at < end {
+            let next = run(&self.table.slots[..end], at);
             for first in before.clone() {
-                for second in at..end {
-                    self.ask(self.table.places[begin + first], self.table.places[begin + second]);
-                }
+                let one = self.table.slots[first];
+                self.asked.extend(self.table.slots[at..next].iter().filter_map(|two| pair(&one, two)));
+                self.relieve();
             }
-            (before, at) = (at..end, end);
+            (before, at) = (at..next, next);
         }
     }
 
     /// Asks for what has to be ordered between the accesses to two assets that overlap.
     fn between(&mut self, outer: AssetId, inner: AssetId) {
-        let touches = self.touches;
         for place in 0..self.table.of(inner).len() {
-            let touch = self.table.of(inner)[place];
+            let slot = self.table.of(inner)[place];
             let of = self.table.of(outer);
-            let rank = |at: u32| self.rank[touches[at as usize].node as usize];
-            let (mode, here) = (touches[touch as usize].mode, rank(touch));
-            let conflicts = |at: usize| !compatible(mode, touches[of[at] as usize].mode);
-            let begin = of.partition_point(|&other| rank(other) < here);
-            let end = begin + of[begin..].partition_point(|&other| rank(other) <= here);
+            let conflicts = |at: usize| !compatible(slot.mode, of[at].mode);
+            let begin = of.partition_point(|other| other.rank < slot.rank);
+            let end = begin + of[begin..].partition_point(|other| other.rank <= slot.rank);
             let (mut before, mut after) = (0..0, 0..0);
             let mut at = begin;
             while at > 0 && before.is_empty() {
-                let start = run_back(touches, of, at);
+                let start = run_back(of, at);
                 if conflicts(at - 1) {
                     before = start..at;
                 }
@@ -275,18 +287,15 @@ impl Search<'_> {
             }
             let mut at = end;
             while at < of.len() && after.is_empty() {
-                let stop = run(touches, of, at);
+                let stop = run(of, at);
                 if conflicts(at) {
                     after = at..stop;
                 }
                 at = stop;
             }
-            for at in before {
-                self.ask(self.table.of(outer)[at], touch);
-            }
-            for at in after {
-                self.ask(touch, self.table.of(outer)[at]);
-            }
+            self.asked.extend(of[before].iter().filter_map(|first| pair(first, &slot)));
+            self.asked.extend(of[after].iter().filter_map(|second| pair(&slot, second)));
+            self.relieve();
         }
     }
 
@@ -301,11 +310,10 @@ impl Search<'_> {
         }
         // Most are edges, which are quickly found where their nodes come in order.
         let mut open = Vec::new();
-        for pair in by_first(&mut self.asked, self.touches, self.graph.len()) {
-            let (from, to) = (self.touches[pair.0 as usize].node, self.touches[pair.1 as usize].node);
-            match self.graph.successors(from).binary_search(&to) {
+        for pair in by_first(&mut self.asked, self.graph.len()) {
+            match self.graph.successors(pair.from).binary_search(&pair.to) {
                 Ok(at) => {
-                    let slot = self.graph.slots(from).start + at;
+                    let slot = self.graph.slots(pair.from).start + at;
                     self.used[slot / 64] |= 1 << (slot % 64);
                 }
                 Err(_) => open.push(pair),
@@ -315,17 +323,15 @@ impl Search<'_> {
             return;
         }
         let order = self.order.get_or_insert_with(|| Order::new(self.graph, self.sequence));
-        let node = |at: u32| self.touches[at as usize].node;
-        let from: Vec<u32> = open.iter().map(|it| node(it.0)).collect();
-        let to: Vec<u32> = open.iter().map(|it| node(it.1)).collect();
+        let from: Vec<u32> = open.iter().map(|it| it.from).collect();
+        let to: Vec<u32> = open.iter().map(|it| it.to).collect();
         let answers = order.many(&from, &to, threads);
         self.failed.extend(open.into_iter().zip(answers).filter(|it| !it.1).map(|it| it.0));
     }
 
     /// The nodes of the pairs that are not ordered, each pair once.
     fn nodes(self) -> Vec<(u32, u32)> {
-        let node = |at: u32| self.touches[at as usize].node;
-        let mut pairs: Vec<(u32, u32)> = self.failed.iter().map(|it| (node(it.0), node(it.1))).collect();
+        let mut pairs: Vec<(u32, u32)> = self.failed.iter().map(|it| (it.from, it.to)).collect();
         pairs.sort_unstable();
         pairs.dedup();
         pairs
@@ -335,7 +341,8 @@ impl Search<'_> {
     fn list(mut self, most: usize) -> Races {
         let mut found = Races::default();
         let asset = |at: u32| self.touches[at as usize].asset;
-        let mut racing: Vec<AssetId> = self.failed.iter().flat_map(|it| [asset(it.0), asset(it.1)]).collect();
+        let mut racing: Vec<AssetId> =
+            self.failed.iter().flat_map(|it| [asset(it.first), asset(it.second)]).collect();
         racing.sort_unstable();
         racing.dedup();
         let Some(order) = self.order.take().filter(|_| !racing.is_empty()) else { return found };
@@ -363,9 +370,9 @@ impl Search<'_> {
                 continue;
             }
             if is_racing(asset) {
-                for (at, &a) in of.iter().enumerate() {
-                    for &b in &of[at + 1..] {
-                        if found.pairs.len() > most || !compare(a, b, &mut found) {
+                for (at, a) in of.iter().enumerate() {
+                    for b in &of[at + 1..] {
+                        if found.pairs.len() > most || !compare(a.at, b.at, &mut found) {
                             found.more = true;
                             break 'all;
                         }
@@ -376,9 +383,9 @@ impl Search<'_> {
                 if !is_racing(asset) && !is_racing(other) {
                     continue;
                 }
-                for &a in of {
-                    for &b in self.table.of(other) {
-                        if found.pairs.len() > most || !compare(a, b, &mut found) {
+                for a in of {
+                    for b in self.table.of(other) {
+                        if found.pairs.len() > most || !compare(a.at, b.at, &mut found) {
                             found.more = true;
                             break 'all;
                         }
@@ -394,20 +401,25 @@ impl Search<'_> {
     }
 }
 
+/// Two accesses as a pair, unless one node has both.
+fn pair(first: &Slot, second: &Slot) -> Option<Pair> {
+    let pair = Pair { first: first.at, second: second.at, from: first.node, to: second.node };
+    (pair.from != pair.to).then_some(pair)
+}
+
 /// Takes pairs of accesses, ordered by the nodes of the first ones.
-fn by_first(pairs: &mut Vec<(u32, u32)>, touches: &[Touch], nodes: usize) -> Vec<(u32, u32)> {
+fn by_first(pairs: &mut Vec<Pair>, nodes: usize) -> Vec<Pair> {
     if pairs.len() < nodes / 8 {
         let mut sorted = std::mem::take(pairs);
-        sorted.sort_unstable_by_key(|it| touches[it.0 as usize].node);
+        sorted.sort_unstable_by_key(|it| (it.from, it.to));
         return sorted;
     }
     let mut starts = vec![0u32; nodes + 1];
-    let node = |pair: &(u32, u32)| touches[pair.0 as usize].node as usize;
-    pairs.iter().for_each(|pair| starts[node(pair) + 1] += 1);
+    pairs.iter().for_each(|it| starts[it.from as usize + 1] += 1);
     (0..nodes).for_each(|at| starts[at + 1] += starts[at]);
-    let mut sorted = vec![(0, 0); pairs.len()];
+    let mut sorted = vec![Pair::default(); pairs.len()];
     for pair in pairs.drain(..) {
-        let slot = &mut starts[node(&pair)];
+        let slot = &mut starts[pair.from as usize];
         sorted[*slot as usize] = pair;
         *slot += 1;
     }
@@ -415,21 +427,21 @@ fn by_first(pairs: &mut Vec<(u32, u32)>, touches: &[Touch], nodes: usize) -> Vec
 }
 
 /// Where the run of compatible accesses ends that begins at a place.
-fn run(touches: &[Touch], of: &[u32], at: usize) -> usize {
-    let mode = touches[of[at] as usize].mode;
+fn run(of: &[Slot], at: usize) -> usize {
+    let mode = of[at].mode;
     if !compatible(mode, mode) {
         return at + 1;
     }
-    at + of[at..].iter().take_while(|&&it| touches[it as usize].mode == mode).count()
+    at + of[at..].iter().take_while(|it| it.mode == mode).count()
 }
 
 /// Where the run begins that ends before a place.
-fn run_back(touches: &[Touch], of: &[u32], end: usize) -> usize {
-    let mode = touches[of[end - 1] as usize].mode;
+fn run_back(of: &[Slot], end: usize) -> usize {
+    let mode = of[end - 1].mode;
     if !compatible(mode, mode) {
         return end - 1;
     }
-    end - of[..end].iter().rev().take_while(|&&it| touches[it as usize].mode == mode).count()
+    end - of[..end].iter().rev().take_while(|it| it.mode == mode).count()
 }
 
 /// The assets that an asset surely has something in common with: those that contain it, and selectors that meet it

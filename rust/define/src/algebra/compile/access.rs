@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::program::{Accesses, Bind, Code, Fault, Kind, Read, Source, Use, YIELDS};
 use crate::access::assets::{Assets, Bit, Hole, READS, Root, Symbol, TAKES, VALUES, WORLD};
-use crate::access::check::At;
+use crate::access::check::{Access as Grasp, At};
 use crate::access::name::{self, Segment, Written};
 use crate::access::{Asset, Kind as Declaration, Part, Piece, Template};
 use crate::algebra::term::{Access, Declared, Definition};
@@ -64,12 +64,27 @@ pub(super) fn place(
         if moved.iter().any(|&asset| placer.assets.is_value(asset)) { placer.all_reads() } else { vec![] };
     let outputs = placer.outputs(definition);
     let (assets, faults) = (placer.assets, placer.faults);
+    found.sort_unstable_by_key(|it| (it.0, it.1));
+    let mut all = Vec::with_capacity(found.iter().map(|it| it.2.len()).sum());
+    for (block, node, uses) in &found {
+        let uses = (0..).zip(uses).map(|(index, it)| {
+            let at = At { block: *block, node: *node, index };
+            Grasp { at, asset: it.asset, mode: it.mode }
+        });
+        all.extend(uses);
+    }
+    let mut others = Vec::new();
+    for (block, code) in (0..).zip(&*blocks) {
+        let other = |kind: &Kind| !matches!(kind, Kind::Task(_) | Kind::Join);
+        let nodes = (0..).zip(&code.nodes).filter(|(_, it)| other(&it.kind));
+        others.extend(nodes.map(|(node, _)| (block, node)));
+    }
     for (block, node, uses) in found {
         if let Kind::Task(task) = &mut blocks[block as usize].nodes[node as usize].kind {
             task.uses = Some(uses.into());
         }
     }
-    Accesses { assets, reads, faults, outputs }
+    Accesses { assets, uses: all, others, reads, faults, outputs }
 }
 
 struct Placer<'b> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::access::assets::{AssetId, Assets};
-use crate::access::check::At;
+use crate::access::check::{Access, At};
 use crate::algebra::term::{Input, OnError, Options};
 use crate::expr::{Expr, Reference};
 use crate::graph::Csr;
@@ -27,6 +27,10 @@ pub struct Program {
 #[derive(Clone, Debug, Default)]
 pub struct Accesses {
     pub assets: Assets,
+    /// The uses of all steps once more, by block, node and index, so that to look at all of them is quick.
+    pub uses: Vec<Access>,
+    /// Nodes that are neither tasks nor joins, by block.
+    pub others: Vec<(u32, u32)>,
     /// What is read of values without being declared, by block and node; nothing if no value is moved or changed.
     pub reads: Vec<Read>,
     /// What is wrong with names.
