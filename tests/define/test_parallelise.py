@@ -98,7 +98,7 @@ def test_values_order_their_steps() -> None:
     @ff.workflow
     def moving() -> str:
         made = write("a")
-        return take(made)  # type: ignore[no-any-return]
+        return take(made)
 
     assert not moving.parallelise().dropped
 

@@ -13,6 +13,7 @@ from ferroflow.define.paths import quoted
 from ferroflow.define.units import size as parsed
 from ferroflow.errors import InvalidInput
 from ferroflow.interchange import columns
+from ferroflow.interchange.accesses import Accesses
 from ferroflow.interchange.synthetic import CLEAR, PREPARE, WORK, Load
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def to_workflow(
     scale: float = 1.0,
     max_disk: int | str | None = "1GiB",
     processors: int | None = None,
+    accesses: bool = True,
 ) -> Workflow[..., Any]:
     """Return a workflow that does synthetic work as it was recorded; see `Instance.to_workflow`."""
     if not 0 <= scale <= MOST_SCALE:
@@ -63,6 +65,7 @@ def to_workflow(
     steps: list[dict[str, Any]] = [
         {"task": PREPARE, "id": first, "with": {"files": staged, "needed": needed}, "set": {PLACE: "result"}}
     ]
+    files = Accesses(instance.files, index) if accesses else None
     place = {"$": f"vars.{PLACE}"}
     for number, name in enumerate(names):
         load, cpu = _load(instance, number, sizes, scale, cores)
@@ -74,17 +77,20 @@ def to_workflow(
                 "with": {"load": msgspec.to_builtins(load), "place": place},
                 "after": after[number] or [first],
                 "options": {"resources": {kind: amount for kind, amount in resources.items() if amount}},
+                **(files.of(number) if files else {}),
             }
         )
     ends = [name for name, leaf in zip(names, leaves, strict=True) if leaf]
     steps.append({"task": CLEAR, "id": last, "with": {"place": place}, "after": ends})
-    return Workflow.from_definition(
-        {
-            "name": ids([instance.name])[0],
-            "term": {"partial": steps},
-            "result": {"$": f"steps[{quoted(last)}]"},
-        }
-    )
+    definition: dict[str, Any] = {
+        "name": ids([instance.name])[0],
+        "term": {"partial": steps},
+        "result": {"$": f"steps[{quoted(last)}]"},
+    }
+    if files and files.roots:
+        steps[0]["writes"] = steps[-1]["takes"] = files.roots
+        definition["locals"] = files.locals()
+    return Workflow.from_definition(definition)
 
 
 def _load(instance: Instance, number: int, sizes: list[int], scale: float, cores: int) -> tuple[Load, float]:

@@ -253,7 +253,12 @@ class Instance(Record, frozen=True, dict=True):
         return msgspec.json.format(msgspec.json.encode(self), indent=2)
 
     def to_workflow(
-        self, *, scale: float = 1.0, max_disk: int | str | None = "1GiB", processors: int | None = None
+        self,
+        *,
+        scale: float = 1.0,
+        max_disk: int | str | None = "1GiB",
+        processors: int | None = None,
+        accesses: bool = True,
     ) -> Workflow[..., Any]:
         """Return a workflow that does synthetic work as it was recorded.
 
@@ -270,6 +275,8 @@ class Instance(Record, frozen=True, dict=True):
             The most that files may take in all, in bytes or as a text; None for any amount.
         processors
             At most so many does one task keep busy. Default: those of this machine.
+        accesses
+            Whether each step says which files it reads and writes, so that races are found.
 
         Raises
         ------
@@ -290,7 +297,7 @@ class Instance(Record, frozen=True, dict=True):
         """
         from ferroflow.interchange.replay import to_workflow
 
-        return to_workflow(self, scale=scale, max_disk=max_disk, processors=processors)
+        return to_workflow(self, scale=scale, max_disk=max_disk, processors=processors, accesses=accesses)
 
     def platform(self, *, bandwidth: float | str = float("inf"), latency: float | str = 0.0) -> Platform:
         """Return the machines on which it ran, as planners and simulations take them.

@@ -335,11 +335,9 @@ impl Assets {
     /// How it is called, for people. `ids` says how a node is called.
     pub fn written(&self, asset: AssetId, ids: &dyn Fn(u32, u32) -> String) -> String {
         let mut text = String::new();
-        for symbol in self.path(asset) {
-            if !text.is_empty()
-                && !symbol.is_selector()
-                && !matches!(symbol, Symbol::Member(_) | Symbol::Each(_))
-            {
+        for (at, symbol) in self.path(asset).into_iter().enumerate() {
+            // The first part of an absolute name is empty.
+            if at > 0 && !symbol.is_selector() && !matches!(symbol, Symbol::Member(_) | Symbol::Each(_)) {
                 text.push('/');
             }
             // Writing into a text can't fail.

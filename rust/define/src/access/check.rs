@@ -284,7 +284,7 @@ impl Whole<'_> {
         &others[begin..begin + others[begin..].partition_point(|it| it.0 == block)]
     }
 
-    fn check(&self, most: usize, threads: usize) -> Found {
+    pub(super) fn check(&self, most: usize, threads: usize) -> Found {
         let mut found = Found::default();
         for (block, code) in (0..).zip(&self.program.blocks) {
             let (touches, from) = self.touches(block);

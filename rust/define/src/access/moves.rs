@@ -13,8 +13,16 @@ use super::check::{Access, Found, IMPLIED, Whole, inside, most};
 use super::races::related;
 use crate::algebra::compile::{Kind, YIELDS};
 
+/// A move that may have happened.
+#[derive(Clone, Copy, PartialEq)]
+struct Mark {
+    access: Access,
+    /// The body that has ended since, if each of its turns has an asset of its own that is called so.
+    left: Option<u32>,
+}
+
 /// Moves that may have happened; a few stand for all.
-type Marks = Vec<Access>;
+type Marks = Vec<Mark>;
 
 /// So many moves are kept apart at a point.
 const KEPT: usize = 8;
@@ -28,7 +36,7 @@ struct Flow {
     ever: Marks,
 }
 
-fn add(marks: &mut Marks, more: &[Access]) {
+fn add(marks: &mut Marks, more: &[Mark]) {
     for &mark in more {
         if marks.len() < KEPT && !marks.contains(&mark) {
             marks.push(mark);
@@ -86,6 +94,11 @@ struct Walk<'w, 'p> {
     found: Vec<(Access, Access)>,
 }
 
+/// Whether an access is of the asset of another turn than the one that was moved.
+fn apart(whole: &Whole<'_>, mark: &Mark, access: &Access) -> bool {
+    mark.left.is_some_and(|body| whole.inner(access.asset, body))
+}
+
 impl<'w, 'p> Walk<'w, 'p> {
     fn new(whole: &'w Whole<'p>, asset: AssetId, uses: impl Iterator<Item = Access>) -> Self {
         let mut walk = Self {
@@ -126,8 +139,13 @@ impl<'w, 'p> Walk<'w, 'p> {
                 if let Kind::Scope { body, max_depth: Some(_), .. } = it.kind
                     && walk.nodes.contains_key(&body)
                 {
-                    let here = walk.nodes.entry(block).or_default();
-                    here.entry(rank(block, node)).or_insert((node, Vec::new()));
+                    let (mut block, mut node) = (block, node);
+                    loop {
+                        let here = walk.nodes.entry(block).or_default();
+                        here.entry(rank(block, node)).or_insert((node, Vec::new()));
+                        let Some(owner) = blocks[block as usize].owner else { break };
+                        (block, node) = owner;
+                    }
                 }
             }
         }
@@ -135,19 +153,22 @@ impl<'w, 'p> Walk<'w, 'p> {
     }
 
     /// A use at a point where these moves may have happened.
-    fn look(&mut self, access: Access, marks: &[Access]) {
+    fn look(&mut self, access: Access, marks: &[Mark]) {
         if self.renews(&access) {
             return;
         }
-        self.found.extend(marks.iter().map(|&mark| (mark, access)));
+        let whole = self.whole;
+        let meant = marks.iter().filter(|mark| !apart(whole, mark, &access));
+        self.found.extend(meant.map(|mark| (mark.access, access)));
     }
 
-    /// Whether an access makes the whole asset anew.
+    /// Whether an access makes the whole asset anew. Who writes a value needs it, so that it has to be there.
     fn renews(&self, access: &Access) -> bool {
-        access.mode == WRITES && self.whole.assets.contains(access.asset, self.asset)
+        let assets = self.whole.assets;
+        access.mode == WRITES && assets.contains(access.asset, self.asset) && !assets.is_value(self.asset)
     }
 
-    fn block(&mut self, block: u32, marks: &[Access], deep: u32) -> Flow {
+    fn block(&mut self, block: u32, marks: &[Mark], deep: u32) -> Flow {
         let mut now = marks.to_vec();
         let mut ever = now.clone();
         let nodes: Vec<(u32, Vec<Access>)> =
@@ -158,13 +179,13 @@ impl<'w, 'p> Walk<'w, 'p> {
             }
             let kind = &self.whole.program.blocks[block as usize].nodes[node as usize].kind;
             if let Kind::Task(_) = kind {
-                if uses.iter().any(|it| self.renews(it)) {
-                    now.clear();
-                }
+                let renewing = uses.iter().filter(|it| self.renews(it)).collect::<Vec<_>>();
+                now.retain(|mark| renewing.iter().all(|it| apart(self.whole, mark, it)));
                 let takes = uses.iter().filter(|it| it.mode == TAKES && it.asset == self.asset);
-                let takes: Vec<Access> = takes.copied().collect();
+                let takes: Marks = takes.map(|&access| Mark { access, left: None }).collect();
                 if !takes.is_empty() {
-                    now = takes;
+                    now.retain(|mark| mark.left.is_some());
+                    add(&mut now, &takes);
                 }
             } else {
                 self.composite(kind, &uses, &mut now, &mut ever, deep);
@@ -228,10 +249,15 @@ impl<'w, 'p> Walk<'w, 'p> {
                 }
             }
             Kind::Scope { body, max_depth: Some(_), .. } => {
-                if deep < DEEP && !self.whole.inner(self.asset, *body) {
-                    let flow = self.block(*body, now, deep + 1);
-                    add(ever, &flow.ever);
-                    *now = flow.out;
+                if deep < DEEP {
+                    let before = now.clone();
+                    let flow = self.block(*body, &self.left(*body, now), deep + 1);
+                    // What was moved before is still the own asset of who goes on.
+                    let own = |mark: Mark| before.iter().find(|it| it.access == mark.access).copied();
+                    let back =
+                        |marks: &Marks| marks.iter().map(|&it| own(it).unwrap_or(it)).collect::<Marks>();
+                    add(ever, &back(&self.left(*body, &flow.ever)));
+                    *now = back(&self.left(*body, &flow.out));
                 }
             }
             Kind::Task(_) | Kind::Compute(_) | Kind::Join | Kind::Sleep(_) | Kind::Signal(_) => {
@@ -252,24 +278,23 @@ impl<'w, 'p> Walk<'w, 'p> {
         ever: &mut Marks,
         deep: u32,
     ) {
-        // What belongs to one turn is gone with it.
-        if self.whole.inner(self.asset, body) {
-            if most > 0 {
-                let flow = self.block(body, &[], deep);
-                add(ever, &flow.ever);
-            }
-            return;
-        }
         let again: Vec<Access> = uses.iter().filter(|it| self.is_read_again(it)).copied().collect();
         let mut out = if least == 0 { now.clone() } else { Marks::new() };
         for _ in 0..most {
             let flow = self.block(body, now, deep);
-            add(ever, &flow.ever);
-            again.iter().for_each(|&access| self.look(access, &flow.out));
-            add(&mut out, &flow.out);
-            add(now, &flow.out);
+            let left = self.left(body, &flow.out);
+            add(ever, &self.left(body, &flow.ever));
+            again.iter().for_each(|&access| self.look(access, &left));
+            add(&mut out, &left);
+            add(now, &left);
         }
         *now = out;
+    }
+
+    /// The moves in a turn, once it has ended: the next one may have an asset of its own.
+    fn left(&self, body: u32, marks: &[Mark]) -> Marks {
+        let own = self.whole.inner(self.asset, body);
+        marks.iter().map(|&mark| Mark { left: if own { Some(body) } else { mark.left }, ..mark }).collect()
     }
 
     fn is_read_again(&self, access: &Access) -> bool {

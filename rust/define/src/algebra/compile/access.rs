@@ -64,8 +64,7 @@ pub(super) fn place(
         if moved.iter().any(|&asset| placer.assets.is_value(asset)) { placer.all_reads() } else { vec![] };
     let outputs = placer.outputs(definition);
     let declared = definition.assets.iter();
-    let declared =
-        declared.filter_map(|it| Some((placer.whole(name::parse(&it.name).ok()?), it.clone()))).collect();
+    let declared = declared.filter_map(|it| Some((placer.whole(known(&it.name)?), it.clone()))).collect();
     let (assets, faults) = (placer.assets, placer.faults);
     found.sort_unstable_by_key(|it| (it.0, it.1));
     let mut all = Vec::with_capacity(found.iter().map(|it| it.2.len()).sum());
@@ -141,7 +140,7 @@ impl<'b> Placer<'b> {
                 if it.kind == Some(Declaration::File) {
                     placer.files.insert((block, at as u32));
                 }
-                here.extend(name::parse(&it.name).ok().map(|name| (name, at as u32)));
+                here.extend(known(&it.name).map(|name| (name, at as u32)));
             }
             here.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
             placer.locals.insert(block, here);
@@ -149,7 +148,7 @@ impl<'b> Placer<'b> {
         placer.closed = definition.closed;
         placer.within = within(&definition.assets);
         for it in &definition.assets {
-            let Ok(name) = name::parse(&it.name) else { continue };
+            let Some(name) = known(&it.name) else { continue };
             let whole = placer.whole(name.clone());
             placer.declared.push((name, whole, it.kind == Some(Declaration::File)));
         }
@@ -207,7 +206,7 @@ impl<'b> Placer<'b> {
                             Ok(segments) => symbols.extend(segments.into_iter().map(Symbol::Named)),
                             Err(_) => symbols.push(Symbol::Named(Segment::Text(text.into()))),
                         },
-                        None => symbols.push(Symbol::Open(bits.into())),
+                        None => symbols.extend(divided(bits)),
                     }
                 }
                 Part::Select(pieces) => {
@@ -305,7 +304,8 @@ impl<'b> Placer<'b> {
     fn outputs(&mut self, definition: &Definition) -> Vec<u32> {
         let mut found = Vec::new();
         for it in definition.assets.iter().filter(|it| it.output) {
-            let whole = self.declared.iter().find(|(name, ..)| Written(name).to_string() == it.name);
+            let own = known(&it.name);
+            let whole = self.declared.iter().find(|(name, ..)| Some(name) == own.as_ref());
             if let Some((_, whole, _)) = whole.cloned() {
                 let child = |asset, segment| self.assets.child(asset, Symbol::Named(segment));
                 found.push(whole.into_iter().fold(WORLD, child));
@@ -542,12 +542,16 @@ impl<'b> Placer<'b> {
     }
 }
 
+/// The name of a declared asset, in which braces are written as in every name of a definition.
+fn known(name: &str) -> Option<Vec<Segment>> {
+    Template::parse(name).ok()?.known()
+}
+
 /// The assets that lie within others, with their whole names, longer names first. What goes round in a circle
 /// lies within nothing.
 fn within(declared: &[Declared]) -> Vec<(Vec<Segment>, Vec<Segment>)> {
-    let parse = |text: &str| name::parse(text).ok();
     let inner: Vec<(Vec<Segment>, Vec<Segment>)> =
-        declared.iter().filter_map(|it| Some((parse(&it.name)?, parse(it.within.as_ref()?)?))).collect();
+        declared.iter().filter_map(|it| Some((known(&it.name)?, known(it.within.as_ref()?)?))).collect();
     let whole = |name: &[Segment]| {
         let mut parts = vec![name];
         let next = |name: &[Segment]| {
@@ -571,8 +575,8 @@ fn within(declared: &[Declared]) -> Vec<(Vec<Segment>, Vec<Segment>)> {
 /// The assets that lie within each other, from one of them on.
 fn circle(declared: &[Declared]) -> Option<Fault> {
     let above = |name: &str| {
-        let name = name::parse(name).ok()?;
-        let of = |it: &&Declared| name::parse(&it.name).is_ok_and(|own| name.starts_with(&own));
+        let name = known(name)?;
+        let of = |it: &&Declared| known(&it.name).is_some_and(|own| name.starts_with(&own));
         let found = declared.iter().filter(|it| it.within.is_some()).filter(of);
         found.max_by_key(|it| it.name.len())
     };
@@ -632,6 +636,34 @@ fn begins(symbols: &[Symbol], name: &[Segment]) -> bool {
             .iter()
             .zip(name)
             .all(|(symbol, segment)| matches!(symbol, Symbol::Named(it) if it == segment))
+}
+
+/// Segments of texts and holes: a text that fills a hole may be several.
+fn divided(bits: Vec<Bit>) -> Vec<Symbol> {
+    let mut segments = vec![Vec::new()];
+    for bit in bits {
+        let Bit::Text(text) = &bit else {
+            segments.last_mut().expect("one at least").push(bit);
+            continue;
+        };
+        for (at, text) in text.split('/').enumerate() {
+            if at > 0 {
+                segments.push(Vec::new());
+            }
+            let segment = segments.last_mut().expect("one at least");
+            // What stands side by side is one text, as if it were written as one.
+            match segment.last_mut() {
+                Some(Bit::Text(before)) => *before = format!("{before}{text}").into(),
+                _ if text.is_empty() => {}
+                _ => segment.push(Bit::Text(text.into())),
+            }
+        }
+    }
+    let symbol = |bits: Vec<Bit>| match text(&bits) {
+        Some(text) => Symbol::Named(Segment::Text(text.into())),
+        None => Symbol::Open(bits.into()),
+    };
+    segments.into_iter().map(symbol).collect()
 }
 
 /// The text that bits come to, if there are no holes.
