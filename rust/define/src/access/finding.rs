@@ -61,13 +61,13 @@ const TOLD: usize = 100;
 pub fn findings(program: &Program, most: usize, threads: usize) -> Vec<Finding> {
     let assets = &program.accesses.assets;
     if assets.is_empty() {
-        return told(program, assets, Found::default(), threads);
+        return told(program, assets, Found::default(), most, threads);
     }
     // What a recursion does has names that only the check knows.
-    with(program, |whole| told(program, whole.assets, whole.check(most, threads), threads))
+    with(program, |whole| told(program, whole.assets, whole.check(most, threads), most, threads))
 }
 
-fn told(program: &Program, assets: &Assets, found: Found, threads: usize) -> Vec<Finding> {
+fn told(program: &Program, assets: &Assets, found: Found, most: usize, threads: usize) -> Vec<Finding> {
     let words = Words { program, assets };
     let Found { races, moved, spare, .. } = found;
     let mut found: Vec<Finding> = program.accesses.faults.iter().map(|fault| words.fault(fault)).collect();
