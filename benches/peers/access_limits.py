@@ -43,8 +43,9 @@ def measure(shape: str) -> None:
     middle = statistics.median(took)
     good = middle < SECONDS and peak < GIB
     print(
-        f"{shape}: {STEPS:,} steps, {3 * STEPS:,} accesses, {ASSETS:,} assets: check {middle:.2f} s (bar {SECONDS}), "
-        f"peak {peak:.2f} GiB of which {before * 1024 / 2**30:.2f} before (bar {GIB}), compiled in {compiled:.1f} s; "
+        f"{shape}: {STEPS:,} steps, {3 * STEPS:,} accesses, {ASSETS:,} assets: "
+        f"check {middle:.2f} s (bar {SECONDS}), peak {peak:.2f} GiB (bar {GIB}), "
+        f"of which {before * 1024 / 2**30:.2f} before it was compiled, in {compiled:.1f} s; "
         f"numpy sorts the accesses by asset in {sorting:.2f} s: {'ok' if good else 'MISSED'}"
     )
     if not good:

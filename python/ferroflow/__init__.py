@@ -46,6 +46,7 @@ from ferroflow.engine import (
     Executor,
     Failure,
     Handle,
+    Lease,
     Middleware,
     Named,
     Policy,
@@ -75,6 +76,7 @@ from ferroflow.errors import (
     CorruptDatabase,
     CyclicGraph,
     DatabaseInUse,
+    Deadlock,
     DefinitionError,
     EngineBusy,
     EngineClosed,
@@ -84,6 +86,8 @@ from ferroflow.errors import (
     InvalidGraph,
     InvalidInput,
     InvalidInstance,
+    LeaseLost,
+    LeaseTimeout,
     MissingTail,
     MissingValue,
     NewerDatabase,
@@ -116,6 +120,7 @@ if typing.TYPE_CHECKING:
         algebra_laws,
         verify_law,
     )
+    from ferroflow.define.relaxing import Parallelised
 else:
     _LAWS = {
         "AlgebraLaw",
@@ -133,6 +138,8 @@ else:
             from ferroflow.define import graph as module
         elif name in ("Finding", "Place", "Report"):
             from ferroflow.define import findings as module
+        elif name == "Parallelised":
+            from ferroflow.define import relaxing as module
         elif name in _LAWS:
             from ferroflow.define import laws as module
         else:
@@ -153,6 +160,7 @@ __all__ = [
     "CounterExample",
     "CyclicGraph",
     "DatabaseInUse",
+    "Deadlock",
     "DefinitionError",
     "Engine",
     "EngineBusy",
@@ -175,11 +183,15 @@ __all__ = [
     "LawCondition",
     "LawPoint",
     "LawProof",
+    "Lease",
+    "LeaseLost",
+    "LeaseTimeout",
     "Middleware",
     "MissingTail",
     "MissingValue",
     "Named",
     "NewerDatabase",
+    "Parallelised",
     "Place",
     "PlanError",
     "Policy",

@@ -31,6 +31,9 @@
     │   ├── MissingTail          its end is missing
     │   └── DatabaseInUse        another engine has it open
     ├── ResourceExceeded         a task used more than it may
+    ├── Deadlock                 runs wait for each other's locks, and this one gives up
+    ├── LeaseTimeout             an asset could not be locked in time
+    ├── LeaseLost                a lock was given back before, or has expired
     └── Fail                     raised by a task: this step failed, with a code
     Cancelled (BaseException)    raised in a task whose attempt no longer counts
 """
@@ -262,6 +265,18 @@ class DatabaseInUse(StorageError):
 
 class ResourceExceeded(FerroflowError):
     """Raised in a task that uses more memory or processor time than its limits allow."""
+
+
+class Deadlock(FerroflowError):
+    """Runs wait for each other's locks in a circle, which the message names, and this one gives up."""
+
+
+class LeaseTimeout(FerroflowError):
+    """An asset could not be locked in time; the message says who has it."""
+
+
+class LeaseLost(FerroflowError):
+    """The run does not hold the lock any more: it was given back before, or has expired."""
 
 
 class Fail(FerroflowError):

@@ -207,6 +207,20 @@ def show(**options: Any) -> None:
 
 
 @main.command()
+@database
+@as_json
+def leases(**options: Any) -> None:
+    """Show who holds assets, and who waits for them.
+
+    As the journal has it: what unfinished runs have locked, what their running steps access, and what steps
+    that are ready ask for.
+    """
+    from ferroflow.cli import leasing
+
+    leasing.leases(**options)
+
+
+@main.command()
 @click.argument("run")
 @click.option("--reason", default="cancelled from the command line", show_default=True)
 @wait

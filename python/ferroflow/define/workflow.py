@@ -25,6 +25,7 @@ from ferroflow.errors import BorrowError, DefinitionError, FerroflowError, Inval
 
 if TYPE_CHECKING:
     from ferroflow.define.findings import Report
+    from ferroflow.define.relaxing import Parallelised
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -224,6 +225,37 @@ class Workflow(Generic[P, R]):
         from ferroflow.define.findings import report
 
         return report(self.name, self._marked, self.program.check(), self._source, self.fn)
+
+    def parallelise(self, *, version: str | None = None) -> Parallelised:
+        """Return the workflow without the order that no access, value or promise needs.
+
+        Kept is the order of steps of which one takes a value from the other, whose accesses conflict, or
+        of one of which it is not known what it does: declare accesses, or `pure`, for what is to be moved.
+        Runs that complete do the same as before; `Parallelised.proof` says why.
+
+        Parameters
+        ----------
+        version
+            That of the new workflow; default: `VERSION+parallel`.
+
+        Raises
+        ------
+        BorrowError
+            If its steps race as it is.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> @ff.task(reads="lake/orders")
+        ... def count_orders() -> None:
+        ...     ...
+        >>> twice = ff.Workflow.from_term("twice", count_orders.term() >> count_orders.term())
+        >>> [*twice.parallelise().workflow.definition["term"]]
+        ['partial']
+        """
+        from ferroflow.define.relaxing import parallelise
+
+        return parallelise(self, version)
 
     @property
     def runnable(self) -> _core.Program:

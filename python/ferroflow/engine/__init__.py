@@ -9,7 +9,7 @@ from ferroflow.engine.listening import Event, Subscription
 from ferroflow.engine.middleware import Middleware, RunInfo
 from ferroflow.engine.options import Registration, RunOptions, Stats
 from ferroflow.engine.policies import BuiltinPolicy, Policy, ReadySteps, policy
-from ferroflow.engine.records import Failure, Progress, RunFailure, RunRecord, RunView, StepView, Used
+from ferroflow.engine.records import Failure, Lease, Progress, RunFailure, RunRecord, RunView, StepView, Used
 from ferroflow.engine.states import RunState, StepState
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Executor",
     "Failure",
     "Handle",
+    "Lease",
     "Middleware",
     "Named",
     "Policy",

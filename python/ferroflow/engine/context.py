@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import msgspec
 
 from ferroflow.define import models, registry
 from ferroflow.define.attempt import attempt
-from ferroflow.errors import Cancelled, MissingValue, WrongType
+from ferroflow.define.units import Duration, micros
+from ferroflow.engine.blocking import may_block
+from ferroflow.engine.staff import Staff
+from ferroflow.errors import Cancelled, FerroflowError, LeaseLost, LeaseTimeout, MissingValue, WrongType
 
 if TYPE_CHECKING:
+    import asyncio
+
     from ferroflow import _core
 
 T = TypeVar("T")
@@ -224,6 +230,130 @@ class Context:
         6
         """
         self._go_on(counts=self._job.beat())
+
+    def hold(
+        self,
+        name: str,
+        mode: Literal["reads", "writes"] = "writes",
+        *,
+        timeout: Duration | None = None,
+        expires: Duration | None = None,
+    ) -> int:
+        """Lock an asset for the run, until it is released or the run ends.
+
+        The lock is the run's, across its steps and also after a crash; its own steps are not held up by it.
+        What other runs do to the asset, or to what contains it or is inside it, waits. A run that has the
+        lock already keeps it, and its time begins anew. Who waits for whom is found out as if each lock were
+        held until its run ends.
+
+        Parameters
+        ----------
+        name
+            The name of the asset, as accesses are declared: it contains what begins with it.
+        mode
+            "writes": alone. "reads": with others that read.
+        timeout
+            How long to wait for it. 0: not at all. Default: as long as it takes.
+        expires
+            After how long it is reclaimed, if it was not released. Default: when the run ends.
+
+        Returns
+        -------
+        The fencing token: larger than that of every lease granted before.
+
+        Raises
+        ------
+        LeaseTimeout
+            If the lock did not come in time.
+        Deadlock
+            If runs wait for each other's locks in a circle, and this is the least urgent of them, or of those
+            the last to wait.
+        ValueError
+            If that is no name of an asset.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> @ff.task
+        ... def begin() -> None:
+        ...     ff.current().hold("account/7")
+        >>> @ff.task
+        ... def end(_: None) -> None:
+        ...     ff.current().release("account/7")
+        >>> @ff.workflow
+        ... def move():
+        ...     return end(begin())
+        >>> with ff.Engine() as engine:
+        ...     engine.run(move)
+        """
+        may_block("ff.current().hold()", "await ff.current().ahold()")
+        job, wanted = self._lockable(), self._lock(name, mode, expires)
+        wait = None if timeout is None else micros(timeout) / 1e6
+        try:
+            return job.hold(*wanted[:2], 0.0, wanted[2])
+        except LeaseTimeout:
+            if wait == 0.0:
+                raise
+        # Whoever has it may need a thread to go on.
+        with Staff.standing_in():
+            return job.hold(*wanted[:2], wait, wanted[2])
+
+    async def ahold(
+        self,
+        name: str,
+        mode: Literal["reads", "writes"] = "writes",
+        *,
+        timeout: Duration | None = None,
+        expires: Duration | None = None,
+    ) -> int:
+        """Like `hold`, for `await`."""
+        import asyncio
+
+        job, wanted = self._lockable(), self._lock(name, mode, expires)
+        wait = None if timeout is None else micros(timeout) / 1e6
+        try:
+            return job.hold(*wanted[:2], 0.0, wanted[2])
+        except LeaseTimeout:
+            if wait == 0.0:
+                raise
+        waiting = asyncio.ensure_future(asyncio.to_thread(job.hold, *wanted[:2], wait, wanted[2]))
+        try:
+            return await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            # Nobody wants it any more, and nobody would give it back.
+            waiting.add_done_callback(partial(_unwanted, job, name))
+            raise
+
+    def release(self, name: str) -> None:
+        """Give a lock of the run back.
+
+        Raises
+        ------
+        LeaseLost
+            If the run does not hold it any more: somebody else may have used the asset meanwhile.
+        """
+        self._lockable().unlock(name)
+
+    def _lockable(self) -> _core.Job:
+        unlock = getattr(self._job, "unlock", None)
+        if unlock is None:
+            raise FerroflowError(
+                f"task {self.task!r} runs in a process of its own, where no locks can be had; let a task "
+                "that runs in a thread take them"
+            )
+        return cast("_core.Job", self._job)
+
+    @staticmethod
+    def _lock(name: str, mode: str, expires: Duration | None) -> tuple[str, bool, int | None]:
+        if mode not in ("reads", "writes"):
+            raise ValueError(f"mode={mode!r}: a lock reads or writes")
+        return name, mode == "writes", None if expires is None else micros(expires)
+
+
+def _unwanted(job: _core.Job, name: str, waited: asyncio.Future[int]) -> None:
+    if not waited.cancelled() and waited.exception() is None:
+        with contextlib.suppress(LeaseLost, Cancelled):
+            job.unlock(name)
 
 
 def current() -> Context:

@@ -6,11 +6,11 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
 import msgspec
 
@@ -34,6 +34,9 @@ from ferroflow.engine.policies import BuiltinPolicy, Policy, PolicyName, Ranker,
 from ferroflow.engine.staff import Staff
 from ferroflow.engine.values import Codec
 from ferroflow.errors import DefinitionError, FerroflowError, InvalidInput, TaskNotFound
+
+if TYPE_CHECKING:
+    from ferroflow.engine.audit import Breach
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -93,6 +96,11 @@ class Engine:
         Where commands get control groups of their own, which hold them to their memory, count what all
         their processes use, and end them all: a directory of cgroup v2 that this process may fill.
         None: where a service manager has delegated one. False: nowhere.
+    audit
+        Whether to look, before and after each body, at the files and directories that are declared assets
+        with a path. A task that changes what it only reads, or does not declare, gets a warning in the log
+        and an entry in `audits`; one that is the first of its run to use what has another content than its
+        `fingerprint` says fails. That takes as long as reading all of them.
 
     Raises
     ------
@@ -104,6 +112,8 @@ class Engine:
     unresumed : dict of str to FerroflowError
         Runs that could not be resumed, and why: their tasks are not imported, or their records are
         damaged. The others go on.
+    audits : sequence of Breach
+        What tasks have changed that they should not; the newest 10,000, with `audit`.
 
     Examples
     --------
@@ -142,6 +152,7 @@ class Engine:
         resume: bool | Callable[[records.RunRecord], bool] = True,
         node: str | None = None,
         cgroup: str | os.PathLike[str] | Literal[False] | None = None,
+        audit: bool = False,
     ) -> None:
         if path is not None and os.fspath(path) == ":memory:":
             path = None
@@ -182,6 +193,14 @@ class Engine:
         self.unresumed: dict[str, FerroflowError] = {}
         self._codec = Codec(None if self.path is None else Path(os.path.realpath(self.path)))
         middleware = [*middleware]
+        self.audits: Sequence[Breach] = ()
+        if audit:
+            from ferroflow.engine.audit import Audit
+
+            # Nearest to the bodies: what other middleware changes is no body's doing.
+            looks = Audit()
+            self.audits = looks.breaches
+            middleware.append(looks)
         self._hooks = RunHooks(middleware)
         self._bodies = Bodies(self._codec, middleware)
         self._opening, self._closing = threading.Lock(), threading.Lock()
@@ -634,6 +653,18 @@ class Engine:
         packed = self._core.query(query, msgspec.msgpack.encode(parameters), micros(timeout) / 1e6)
         columns, rows = msgspec.msgpack.decode(packed)
         return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def leases(self) -> list[records.Lease]:
+        """Return who holds assets, as they were granted, and then who waits for them, as they come first.
+
+        Examples
+        --------
+        >>> import ferroflow as ff
+        >>> with ff.Engine() as engine:
+        ...     engine.leases()
+        []
+        """
+        return records.leases(self._core.leases())
 
     def stats(self) -> Stats:
         """Return what the engine has done since it was opened, and does now.

@@ -35,9 +35,10 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     step
         Its path; empty for the run as a whole.
     what
-        `running`, `queued`, `signal`, `sleep`, `retry` or `paused`.
+        `running`, `queued`, `lease`, `signal`, `sleep`, `retry` or `paused`.
     detail
-        The signal's name, the resource that is short, the reason of a pause.
+        The signal's name, the resource that is short, who has the asset that a step waits for, the reason of
+        a pause.
     until
         Until when: microseconds since 1970, UTC.
     """

@@ -104,6 +104,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
         Commits that were made.
     refused
         Results that came too late, as their attempts had been superseded.
+    reclaimed
+        Leases that were taken from superseded attempts, as their bodies did not end in time.
     policy
         How ready steps are ranked.
     unranked
@@ -116,5 +118,6 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     running: int
     commits: int
     refused: int
+    reclaimed: int
     policy: str
     unranked: int

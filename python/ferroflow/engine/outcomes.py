@@ -7,7 +7,15 @@ import traceback
 import msgspec
 
 from ferroflow import _core
-from ferroflow.errors import Cancelled, Fail, InvalidInput, ResourceExceeded
+from ferroflow.errors import (
+    Cancelled,
+    Deadlock,
+    Fail,
+    InvalidInput,
+    LeaseLost,
+    LeaseTimeout,
+    ResourceExceeded,
+)
 
 Failed = tuple[str, str, str, bool]
 """(code, message, details, whether a retry may help)"""
@@ -36,6 +44,12 @@ def failure(error: BaseException) -> Failed:
         return "CANCELLED", _text(error, 10_000), "", False
     if isinstance(error, ResourceExceeded):
         return "RESOURCE_EXCEEDED", _text(error, 10_000), details, False
+    if isinstance(error, Deadlock):
+        return "DEADLOCK", _text(error, 10_000), details, True
+    if isinstance(error, LeaseTimeout):
+        return "LEASE_TIMEOUT", _text(error, 10_000), details, True
+    if isinstance(error, LeaseLost):
+        return "LEASE_LOST", _text(error, 10_000), details, True
     if isinstance(error, SystemExit):
         message = f"the task called sys.exit({_text(error.code, 1000)}); return or raise instead"
         return "EXIT", message, details, False

@@ -36,6 +36,7 @@ from ferroflow.plan.simulation import (
     recorded,
     simulate,
 )
+from ferroflow.plan.speed import SpeedUp, speed_up
 
 __all__ = [
     "Amount",
@@ -68,6 +69,7 @@ __all__ = [
     "Schedule",
     "SimulatedRun",
     "Simulation",
+    "SpeedUp",
     "Trace",
     "Tracked",
     "Uniform",
@@ -79,4 +81,5 @@ __all__ = [
     "plan_by_load",
     "recorded",
     "simulate",
+    "speed_up",
 ]

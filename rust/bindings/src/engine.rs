@@ -57,7 +57,7 @@ pub(crate) fn store_error(py: Python<'_>, error: &StoreError) -> PyErr {
 }
 
 /// How long to wait; what is negative is over already, and what is very long is as good as for ever.
-fn seconds(number: f64) -> PyResult<Duration> {
+pub(crate) fn seconds(number: f64) -> PyResult<Duration> {
     if number.is_nan() {
         return Err(PyValueError::new_err("NaN seconds is no time to wait; give a number, or None for ever"));
     }
@@ -274,7 +274,7 @@ impl Engine {
     ) -> PyResult<Vec<(String, Bound<'py, PyAny>)>> {
         let ids = runs.iter().map(|id| run_id(id)).collect::<PyResult<Vec<_>>>()?;
         let lane = |name: &Arc<str>| lanes.get(&**name).copied().unwrap_or(0);
-        let failed = py.detach(|| {
+        let recovered = || {
             let wanted = self.live.unfinished()?.into_iter().filter(|it| ids.contains(&it.row.id));
             let tried = wanted.map(|Unfinished { row, .. }| {
                 let refused = refused.get(&row.id.to_string()).cloned().map(failure);
@@ -282,6 +282,12 @@ impl Engine {
                 (row.id, done)
             });
             Ok(tried.filter_map(|(id, done)| Some((id.to_string(), done.err()?))).collect::<Vec<_>>())
+        };
+        let failed = py.detach(|| {
+            self.live.taking_up(true);
+            let failed = recovered();
+            self.live.taking_up(false);
+            failed
         });
         let failed = failed.map_err(|failed| error(py, failed))?;
         Ok(failed
@@ -378,6 +384,11 @@ impl Engine {
         let id = run_id(run)?;
         let found = py.detach(|| self.live.explain(id, most)).map_err(|failed| error(py, failed))?;
         read::packed(py, &found)
+    }
+
+    /// Who holds assets, and who waits for them, as MessagePack.
+    fn leases<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        read::packed(py, &py.detach(|| self.live.leases()))
     }
 
     /// Ranks ready steps by another policy from now on.

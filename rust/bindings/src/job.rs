@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use ferroflow_engine::Failure;
 use ferroflow_journal::store::INLINE;
-use ferroflow_live::{Executor, Outcome, Ran, THREADS, Taken, Ticket, Whose};
+use ferroflow_live::{Executor, Outcome, Ran, THREADS, Taken, Ticket, Unlocked, Whose};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-use crate::engine::error;
+use crate::engine::{error, seconds};
 use crate::values::{Bytes, taken, whole};
+use crate::{raise, read};
 
 /// An attempt that runs, and how its body reports on it.
 #[pyclass(frozen, module = "ferroflow._core")]
@@ -73,6 +75,31 @@ impl Job {
         py.detach(|| self.live.beat(&self.job.ticket))
     }
 
+    /// Locks an asset for the run, and returns the fencing token of that.
+    #[pyo3(signature = (name, writes, timeout, expires))]
+    fn hold(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        writes: bool,
+        timeout: Option<f64>,
+        expires: Option<i64>,
+    ) -> PyResult<u64> {
+        let timeout = timeout.map(seconds).transpose()?;
+        py.detach(|| self.live.hold(&self.job.ticket, name, writes, timeout, expires))
+            .map_err(|failed| unlocked(py, &failed))
+    }
+
+    /// What the body is held to, as MessagePack.
+    fn audited<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        read::packed(py, &py.detach(|| self.live.audited(&self.job.ticket)))
+    }
+
+    /// Gives a lock of the run back.
+    fn unlock(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        py.detach(|| self.live.unlock(&self.job.ticket, name)).map_err(|failed| unlocked(py, &failed))
+    }
+
     fn is_stopped(&self, py: Python<'_>) -> bool {
         py.detach(|| self.live.is_stopped(&self.job.ticket))
     }
@@ -83,6 +110,18 @@ impl Job {
         let outcome = outcome(&self.live, &self.job.ticket, Ok(result));
         py.detach(|| self.live.finish(&self.job.ticket, outcome));
     }
+}
+
+/// Why there is no lock, as Python raises it.
+fn unlocked(py: Python<'_>, failed: &Unlocked) -> PyErr {
+    let name = match failed {
+        Unlocked::BadName(message) => return PyValueError::new_err(message.clone()),
+        Unlocked::Deadlock(_) => "Deadlock",
+        Unlocked::TimedOut { .. } => "LeaseTimeout",
+        Unlocked::Lost(_) => "LeaseLost",
+        Unlocked::Stopped => "Cancelled",
+    };
+    raise(py, name, failed.to_string())
 }
 
 /// A failure as Python says it: (code, message, details, retriable).

@@ -22,6 +22,7 @@ use pyo3::call::PyCallArgs;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 fn threads() -> usize {
@@ -233,6 +234,13 @@ mod _core {
     fn new_run(given: Option<&str>) -> PyResult<String> {
         let id = given.map(super::engine::run_id).transpose()?;
         Ok(id.unwrap_or_else(ferroflow_live::new_run).to_string())
+    }
+
+    /// The BLAKE3 hash of what is in a file, or in a directory; None if there is nothing.
+    #[pyfunction]
+    fn fingerprint(py: Python<'_>, path: PathBuf) -> PyResult<Option<Bound<'_, PyBytes>>> {
+        let found = py.detach(|| ferroflow_live::fingerprint(&path))?;
+        Ok(found.map(|hash| PyBytes::new(py, &hash)))
     }
 
     /// The transition table as Markdown with Mermaid state diagrams.

@@ -104,6 +104,12 @@ impl Reader {
         listing(py, found.map_err(|failed| store_error(py, &failed))?)
     }
 
+    /// Who holds assets, and who waits for them, as MessagePack.
+    fn leases<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let found = py.detach(|| self.with(|reader| ferroflow_live::leases(reader)));
+        packed(py, &found.map_err(|failed| error(py, failed))?)
+    }
+
     /// How many runs there are that a filter admits.
     #[pyo3(signature = (workflow, states, correlation, since, until))]
     fn count(

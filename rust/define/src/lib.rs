@@ -11,7 +11,7 @@ pub mod units;
 pub mod value;
 
 pub use algebra::term::{
-    Activity, Backoff, Binding, Block, Definition, GRACE, Input, Limits, MAX_RECURSION, OnError, Options,
-    Resources, Retry, Term,
+    Access, Activity, Backoff, Binding, Block, Definition, GRACE, Input, Limits, MAX_RECURSION, OnError,
+    Options, Resources, Retry, Term,
 };
 pub use problem::Problem;

@@ -27,6 +27,11 @@ pub const WORKER_DIED: &str = "WORKER_DIED";
 /// The code of a step that is not tried again because it ended its process every time.
 pub const QUARANTINED: &str = "QUARANTINED";
 
+/// The code of a step whose accesses can't be told: what fills their names makes no name.
+pub const BAD_ASSET: &str = "BAD_ASSET";
+/// The code of a step that waited for locks in a circle.
+pub const DEADLOCK: &str = "DEADLOCK";
+
 /// Why something failed, in words for people and a code for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -242,6 +247,25 @@ pub enum What {
     /// A policy outside the kernel has ranked ready steps.
     StepsRanked {
         ranks: Vec<(Step, f64)>,
+    },
+    /// The run has a lock: a lease of an asset that it holds across its steps. One of the same name that it had
+    /// is replaced.
+    LockTaken {
+        name: Arc<str>,
+        /// Alone, or with others that read.
+        writes: bool,
+        /// The lease's fencing token.
+        token: Token,
+        /// The step whose body asked for it.
+        step: Step,
+        /// When it is reclaimed, if it has not been given back.
+        until: Option<Micros>,
+    },
+    /// The run has it no more. A run that has ended has none, without a record.
+    LockReleased {
+        name: Arc<str>,
+        token: Token,
+        expired: bool,
     },
 }
 

@@ -5,6 +5,7 @@
 pub mod decide;
 pub mod event;
 pub mod ids;
+pub mod lease;
 pub mod schedule;
 pub mod state;
 

@@ -7,7 +7,7 @@ use ferroflow_engine::decide::DEATHS;
 use ferroflow_engine::event::{CANCELLED, HEARTBEAT_TIMEOUT, QUARANTINED, TIMEOUT, WORKER_DIED};
 use ferroflow_engine::{Command, Event, Failure, Process, Refusal, RunState, Step, StepState, Used, What};
 
-use bench::{Bench, activity, null, retries};
+use bench::{Bench, activity, null, retries, stopped};
 
 fn process(pid: u32) -> Process {
     Process { pid, started: 1 << 40, boot: 17 }
@@ -209,7 +209,7 @@ fn an_attempt_without_a_sign_of_life_is_out_of_time_and_tried_again() {
     assert_eq!(bench.run.wake(), Some(bench.now + 1_000));
     assert_eq!(tick(&mut bench, 999), StepState::Running);
     assert_eq!(tick(&mut bench, 1), StepState::Waiting);
-    assert_eq!(bench.run.out.stops, [(0, token)]);
+    assert_eq!(stopped(&bench.run), [(0, token)]);
     assert_eq!(bench.processes(), [(0, 100)], "it may have hung and live on");
     let What::StepRetrying { error, .. } = &bench.log.last().unwrap().what else { panic!() };
     let expected = Failure::new(HEARTBEAT_TIMEOUT, "the attempt showed no sign of life for 0.001 s");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ferroflow_define::{Block, OnError, Options, Term};
 use ferroflow_engine::{Command, Event, Failure, Refusal, Run, RunState, StepState, Used, What};
 
-use bench::{Bench, MINUTE, activity, here, null, partial, retries};
+use bench::{Bench, MINUTE, activity, here, null, partial, retries, stopped};
 
 /// Req: P4.126, P8.12, P8.14, P8.85
 #[test]
@@ -331,7 +331,7 @@ fn where_nothing_is_said_a_failure_ends_the_run_and_stops_what_is_in_flight() {
     let bench = failing(false, false, OnError::FailFast);
     assert_eq!(bench.run.state(), RunState::Failed);
     assert_eq!(bench.run.head().error, Some((Some(bench.step("bad")), Failure::new("BAD", "as told"))));
-    assert_eq!(bench.run.out.stops, [(bench.step("other"), 2)]);
+    assert_eq!(stopped(&bench.run), [(bench.step("other"), 2)]);
     for path in ["next", "far", "other", "last"] {
         assert_eq!(bench.state(path), StepState::Cancelled, "{path}");
     }
@@ -350,7 +350,7 @@ fn a_failed_block_stops_what_is_in_flight_in_it_before_it_is_handled() {
     bench.offered();
     bench.fail("try/bad");
     assert_eq!((bench.run.state(), bench.state("try/other")), (RunState::Running, StepState::Cancelled));
-    assert_eq!(bench.run.out.stops, [(bench.step("try/other"), 2)]);
+    assert_eq!(stopped(&bench.run), [(bench.step("try/other"), 2)]);
     assert_eq!(bench.offered(), ["try/catch/handler"]);
 }
 
@@ -402,7 +402,7 @@ fn nothing_is_due_or_in_flight_once_a_run_has_ended() {
     assert!(bench.run.timer_of(bench.step("waits")).is_some());
     bench.run.out.stops.clear();
     bench.handle(Command::Cancel { reason: "enough".into() }).unwrap();
-    assert_eq!(bench.run.out.stops, [(bench.step("timed"), token)]);
+    assert_eq!(stopped(&bench.run), [(bench.step("timed"), token)]);
     assert_eq!((bench.run.wake(), bench.run.in_flight().count()), (None, 0));
     assert!((0..bench.run.len()).all(|step| bench.run.timer_of(step).is_none()));
     let events = bench.log.len();

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ferroflow_define::GRACE;
-use ferroflow_engine::event::Used;
+use ferroflow_engine::event::{DEADLOCK, Used};
 use ferroflow_engine::{Command, Failure, Micros};
 use ferroflow_journal::Bytes;
 
@@ -27,7 +27,9 @@ impl Core {
             }
             let runs = &self.runs;
             let live = |entry: &ferroflow_engine::schedule::Entry| {
-                runs[entry.run as usize].as_ref().is_some_and(|live| live.run.startable(entry.step))
+                runs[entry.run as usize].as_ref().is_some_and(|live| {
+                    live.run.startable(entry.step) && live.leasing.may_start(&live.run, entry.step)
+                })
             };
             let durable = self.durable;
             let (entry, class) = match self.schedule.take_at(lane, Some(place), durable, false, live) {
@@ -55,7 +57,9 @@ impl Core {
                 self.schedule.release(entry.run, class);
                 continue;
             }
-            self.lanes.begin(token, lane, entry.run, entry.step);
+            let has = self.started(entry.run, entry.step);
+            let lease = has.as_ref().and_then(|has| has.as_ref().ok()).copied();
+            self.lanes.begin(token, lane, entry.run, entry.step, lease);
             let gate = if wary { self.batch } else { entry.gate };
             let live = self.runs[entry.run as usize].as_mut().expect("it was live above");
             live.bodies += 1;
@@ -77,11 +81,21 @@ impl Core {
                 grace: task.options.grace.unwrap_or(GRACE),
                 gate,
             };
-            match bound {
-                Ok(()) => return Some(job),
-                Err(message) => {
+            let failed = match (has, bound) {
+                (Some(Err(error)), _) => {
+                    // Who waited in a circle may try again, when the others have gone on.
+                    let retriable = &*error.code == DEADLOCK;
+                    Some(Outcome::Failed { error, retriable })
+                }
+                (_, Err(message)) => {
                     let error = Failure::new("EXPRESSION_FAILED", message);
-                    let outcome = Outcome::Failed { error, retriable: false };
+                    Some(Outcome::Failed { error, retriable: false })
+                }
+                _ => None,
+            };
+            match failed {
+                None => return Some(job),
+                Some(outcome) => {
                     self.finish(&ticket, Ran { outcome, taken: None, ended: ticket.begun });
                 }
             }
@@ -94,7 +108,11 @@ impl Core {
         if matches!(outcome, Outcome::Later) {
             return;
         }
-        let Some(release) = self.lanes.end(ticket.token) else { return };
+        let Some((release, lease)) = self.lanes.end(ticket.token) else { return };
+        let at = now();
+        if let Some(lease) = lease {
+            self.leases.release(lease, at);
+        }
         self.schedule.release(ticket.run, ticket.class);
         self.news += 1;
         let Ticket { run: index, step, token, queued, begun, .. } = *ticket;
@@ -116,7 +134,7 @@ impl Core {
             _ => Command::Used { step, token, used },
         };
         // None of these is refused by a run that can be carried on.
-        let _ = self.handle(index, command);
+        let _ = self.handle_at(index, command, at);
         if release {
             // It became ready while its process was being ended.
             let _ = self.change(index, |live, _| {
@@ -175,6 +193,7 @@ impl Core {
             workers: std::array::from_fn(wanted),
             timer: self.timer_moved(),
             rank: !self.ranking.waiting.is_empty(),
+            locks: std::mem::take(&mut self.answered),
         }
     }
 
@@ -184,7 +203,7 @@ impl Core {
             return true;
         }
         let timers = self.timers.first().map(|&(at, _)| at).into_iter();
-        let next = timers.chain(self.ranking.due).chain(self.schedule.due()).min();
+        let next = timers.chain(self.ranking.due).chain(self.schedule.due()).chain(self.leases.due()).min();
         let moved = next.is_some_and(|next| self.timer_set.is_none_or(|set| next < set));
         if moved {
             self.timer_set = next;

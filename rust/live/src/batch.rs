@@ -116,6 +116,7 @@ impl Core {
             let Some(mut live) = self.runs[part.index as usize].take() else { continue };
             if !part.before.is_terminal() {
                 self.ended(part.index, &live);
+                self.forget_leases(std::mem::take(&mut live.leasing));
             }
             if live.bodies > 0 || !live.events.is_empty() {
                 // Only what its bodies have used is still to come.

@@ -10,6 +10,7 @@ use ferroflow_define::Problem;
 use ferroflow_define::algebra::compile::Kind;
 use ferroflow_engine::decide::Answer;
 use ferroflow_engine::ids::Value;
+use ferroflow_engine::lease::{Claims, LeaseId, Table};
 use ferroflow_engine::schedule::{Class, Hindrance, Policy, Schedule};
 use ferroflow_engine::{Command, Event, Failure, Micros, Refusal, Run, RunId, RunState, Step};
 use ferroflow_journal::codec::Link;
@@ -21,6 +22,8 @@ use crate::admission::Admission;
 use crate::batch::Update;
 use crate::evaluate::{Found, evaluate};
 use crate::lanes::{LANES, LOOP, Lanes};
+use crate::leasing::{Later, Leasing};
+use crate::locks::Call;
 use crate::ranking::{Ranking, Unranked};
 use crate::types::{Durability, Ended, Settings, Stats, Ticket};
 use crate::values::Values;
@@ -46,6 +49,7 @@ pub(crate) struct Live {
     pub link: Option<Link>,
     /// Bodies of it that run. It is kept until they have ended, as what they used is recorded.
     pub bodies: u32,
+    pub leasing: Leasing,
 }
 
 impl Live {
@@ -65,6 +69,13 @@ pub(crate) struct Core {
     pub runs: Vec<Option<Box<Live>>>,
     pub by_id: HashMap<RunId, u32>,
     pub schedule: Schedule,
+    /// Leases of assets; what waits for one until all runs are taken up; and bodies that ask for locks.
+    pub leases: Table,
+    pub taking_up: bool,
+    pub later: Vec<Later>,
+    pub calls: HashMap<LeaseId, Call>,
+    /// Some of them have their answers.
+    pub answered: bool,
     pub tokens: Range<u64>,
     /// The batch being gathered has this number.
     pub batch: u64,
@@ -113,6 +124,8 @@ pub(crate) struct Core {
     /// How many runs have come into each state.
     pub reached: [u64; RunState::ALL.len()],
     pub refused: u64,
+    /// Leases of superseded attempts whose bodies did not end in time.
+    pub reclaimed: u64,
 }
 
 /// How many workers of each lane to wake, and whether the timer thread.
@@ -121,7 +134,12 @@ pub(crate) struct Calls {
     pub timer: bool,
     /// Whether a policy of the user's has something to rank.
     pub rank: bool,
+    /// Whether bodies that wait for locks have got them, or never will.
+    pub locks: bool,
 }
+
+/// Tokens of leases grow with the blocks of those of attempts: for each of these there are so many, in bits.
+const LEASES: u32 = 24;
 
 pub(crate) fn now() -> Micros {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as Micros)
@@ -140,6 +158,11 @@ impl Core {
             admission: Admission::default(),
             ranking: Ranking::default(),
             here: None,
+            leases: Table::new(tokens.start.max(1) << LEASES),
+            taking_up: false,
+            later: Vec::new(),
+            calls: HashMap::new(),
+            answered: false,
             settings,
             runs: Vec::new(),
             by_id: HashMap::new(),
@@ -171,6 +194,7 @@ impl Core {
             abandoned: false,
             reached: [0; RunState::ALL.len()],
             refused: 0,
+            reclaimed: 0,
         }
     }
 
@@ -206,6 +230,7 @@ impl Core {
             return Err(problems);
         }
         let index = self.runs.len() as u32;
+        let leasing = Leasing { claims: Claims::new(&program, &mut self.leases), ..Leasing::default() };
         self.by_id.insert(run.id, index);
         self.reached[RunState::Created as usize] += u64::from(run.sequence() == 0);
         self.runs.push(Some(Box::new(Live {
@@ -220,6 +245,7 @@ impl Core {
             wake: None,
             link,
             bodies: 0,
+            leasing,
         })));
         Ok(index)
     }
@@ -252,6 +278,7 @@ impl Core {
             running: self.lanes.running() as u64,
             commits: self.durable,
             refused: self.refused,
+            reclaimed: self.reclaimed,
             policy: self.schedule.policy().name(),
             unranked: self.ranking.missed,
         }
@@ -315,7 +342,8 @@ impl Core {
 
     /// Gives up a run whose state can't be trusted any more: nothing else of it is recorded.
     fn let_go(&mut self, index: u32, why: String) {
-        let Some(live) = self.runs.get_mut(index as usize).and_then(Option::take) else { return };
+        let Some(mut live) = self.runs.get_mut(index as usize).and_then(Option::take) else { return };
+        self.forget_leases(std::mem::take(&mut live.leasing));
         if let Some(at) = live.wake {
             self.timers.remove(&(at, index));
         }
@@ -365,31 +393,24 @@ impl Core {
             // What was kept for its steps is there for others.
             self.news += 1;
         }
-        for (_, token) in std::mem::take(&mut live.run.out.stops) {
-            self.news += u64::from(self.lanes.stop(token));
+        let out = &mut live.run.out;
+        let (stops, offers) = (std::mem::take(&mut out.stops), std::mem::take(&mut out.offers));
+        let (withdrawn, unlocked) = (std::mem::take(&mut out.withdrawn), std::mem::take(&mut out.unlocked));
+        stops.into_iter().for_each(|stop| self.superseded(stop));
+        self.withdrawn(index, withdrawn);
+        self.unlocked(index, unlocked);
+        if state != before && state != RunState::Running {
+            self.let_leases_go(index);
         }
-        let outside = matches!(self.schedule.policy(), Policy::Given);
-        let local = matches!(self.schedule.policy(), Policy::DataLocality { .. });
         // To answer may have taken a while.
         let since = if begun.is_some() { now() } else { at };
-        for step in std::mem::take(&mut live.run.out.offers) {
-            if self.lanes.hold(index, step) {
-                continue;
+        for step in offers {
+            if !self.lanes.hold(index, step) && self.claim(index, step, gate, since) {
+                self.offer(index, step, gate, since);
             }
-            let Some(class) = live.class(step) else { continue };
-            self.news += 1;
-            if outside {
-                self.ranking.add(Unranked { run: index, step, class, gate, since });
-                continue;
-            }
-            let mut facts = live.run.facts(step);
-            if local {
-                // Who has just made what it needs has that at hand.
-                let lane = self.schedule.lane(class);
-                facts.home = self.here.filter(|here| here.0 == lane).map(|here| here.1);
-            }
-            self.schedule.offer(index, step, facts, class, gate, since);
         }
+        self.settle_leases();
+        let Some(Some(live)) = self.runs.get_mut(index as usize) else { return };
         // What is left to answer goes on in the timer thread, turn by turn: at another instant than now.
         let left = live.run.state() == RunState::Running && !live.run.out.asks.is_empty();
         let wake = if left { live.wake.map(|at| at + 1).max(Some(now())) } else { live.run.wake() };
@@ -405,6 +426,26 @@ impl Core {
         if !live.events.is_empty() && !live.dirty {
             live.dirty = true;
             self.dirty.push(index);
+        }
+    }
+
+    /// Lets a ready step, which has what it accesses, into the queue.
+    pub(crate) fn offer(&mut self, index: u32, step: Step, gate: u64, since: Micros) {
+        let Some(Some(live)) = self.runs.get_mut(index as usize) else { return };
+        let Some(class) = live.class(step) else { return };
+        self.news += 1;
+        match self.schedule.policy() {
+            Policy::Given => self.ranking.add(Unranked { run: index, step, class, gate, since }),
+            policy => {
+                let local = matches!(policy, Policy::DataLocality { .. });
+                let mut facts = live.run.facts(step);
+                if local {
+                    // Who has just made what it needs has that at hand.
+                    let lane = self.schedule.lane(class);
+                    facts.home = self.here.filter(|here| here.0 == lane).map(|here| here.1);
+                }
+                self.schedule.offer(index, step, facts, class, gate, since);
+            }
         }
     }
 
@@ -506,6 +547,7 @@ impl Core {
     /// Lets everything happen that is due by now; says when the next thing is.
     pub(crate) fn tick(&mut self) -> Option<Micros> {
         let due = now();
+        self.settle_leases();
         self.start_waiting();
         let ranks = self.rank_late(due);
         // Runs that were left for the next turn.
@@ -520,6 +562,7 @@ impl Core {
                     .chain(ranks)
                     .chain(more)
                     .chain(self.schedule.due())
+                    .chain(self.leases.due())
                     .min();
             };
             let before = self.timers.len();

@@ -62,6 +62,7 @@ impl Engine {
             done: Condvar::new(),
             timer: Condvar::new(),
             rank: Condvar::new(),
+            locks: Condvar::new(),
         });
         let writer = Arc::clone(&shared);
         let timer = Arc::clone(&shared);
@@ -265,7 +266,10 @@ impl Engine {
             let mut reasons = Vec::with_capacity(found.len());
             for (step, mut reason) in found {
                 if let Some(step) = step.filter(|_| reason.what == "queued") {
-                    reason.detail = core.hindrance(index, step);
+                    match core.waits_for_leases(index, step) {
+                        Some(detail) => (reason.what, reason.detail) = ("lease", detail),
+                        None => reason.detail = core.hindrance(index, step),
+                    }
                 }
                 reasons.push(reason);
             }

@@ -11,9 +11,9 @@ use serde::Serialize;
 pub struct Reason {
     /// Path of the step; empty for the run as a whole.
     pub step: String,
-    /// `paused`, `running`, `queued`, `signal`, `sleep` or `retry`.
+    /// `paused`, `running`, `queued`, `lease`, `signal`, `sleep` or `retry`.
     pub what: &'static str,
-    /// The signal's name, what a queued step lacks, the reason of a pause.
+    /// The signal's name, what a queued step lacks, who has the asset that one waits for, the reason of a pause.
     pub detail: String,
     /// Until when, in microseconds since 1970, UTC.
     pub until: Option<Micros>,

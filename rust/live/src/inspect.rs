@@ -126,6 +126,8 @@ pub fn inspect(reader: &mut dyn Reader, id: RunId, with_values: bool) -> Result<
         run.out.offers.clear();
         run.out.asks.clear();
         run.out.stops.clear();
+        run.out.withdrawn.clear();
+        run.out.unlocked.clear();
         if with_values {
             keep(reader, id, &mut values, event)?;
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ferroflow_engine::lease::LeaseId;
 use ferroflow_engine::{Step, Token};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -24,6 +25,8 @@ struct Flight {
     run: u32,
     step: Step,
     stopper: Option<Stopper>,
+    /// Of what its step accesses.
+    lease: Option<LeaseId>,
 }
 
 #[derive(Default)]
@@ -105,16 +108,17 @@ impl Lanes {
         self.flights.len()
     }
 
-    pub(crate) fn begin(&mut self, token: Token, lane: u8, run: u32, step: Step) {
+    pub(crate) fn begin(&mut self, token: Token, lane: u8, run: u32, step: Step, lease: Option<LeaseId>) {
         self.lanes[lane as usize].running += 1;
-        self.flights.insert(token, Flight { lane, run, step, stopper: None });
+        self.flights.insert(token, Flight { lane, run, step, stopper: None, lease });
         if lane == CHILDREN {
             self.alive.insert((run, step), token);
         }
     }
 
-    /// A body has ended; none if it was not known. True if the step was held back for it, and may start.
-    pub(crate) fn end(&mut self, token: Token) -> Option<bool> {
+    /// A body has ended; none if it was not known. True if the step was held back for it, and may start; and the
+    /// lease of what it accessed.
+    pub(crate) fn end(&mut self, token: Token) -> Option<(bool, Option<LeaseId>)> {
         let flight = self.flights.remove(&token)?;
         self.lanes[flight.lane as usize].running -= 1;
         self.stopped.remove(&token);
@@ -123,7 +127,12 @@ impl Lanes {
         if over {
             self.alive.remove(&at);
         }
-        Some(over && self.held.remove(&at))
+        Some((over && self.held.remove(&at), flight.lease))
+    }
+
+    /// The lane of a body that runs, and the lease of what it accesses.
+    pub(crate) fn lease(&self, token: Token) -> Option<(u8, Option<LeaseId>)> {
+        self.flights.get(&token).map(|flight| (flight.lane, flight.lease))
     }
 
     /// Holds a step back if its last process may still live; false if it may start.

@@ -6,6 +6,7 @@
 
 mod admission;
 mod attempts;
+mod audit;
 mod batch;
 pub mod children;
 mod core;
@@ -15,6 +16,9 @@ mod explain;
 mod input;
 mod inspect;
 mod lanes;
+mod leases;
+mod leasing;
+mod locks;
 mod orphans;
 mod out;
 pub mod pool;
@@ -27,11 +31,14 @@ mod types;
 mod values;
 mod worker;
 
+pub use crate::audit::{Audited, Guarded, fingerprint};
 pub use crate::batch::{Update, row};
 pub use crate::engine::{Engine, new_run};
 pub use crate::explain::Reason;
 pub use crate::inspect::{BlockView, Inspection, StepView, blocks, inspect};
 pub use crate::lanes::{CHILDREN, LANES, LOOP, Stopper, THREADS};
+pub use crate::leases::{Behind, Held, Lease, Who, leases};
+pub use crate::locks::Unlocked;
 pub use crate::orphans::new_mark;
 pub use crate::ranking::ReadySteps;
 pub use crate::taken::{Taken, Whose};

@@ -42,6 +42,14 @@ impl Engine {
         })
     }
 
+    /// Between the first of runs that are taken up and the last, none of their steps gets what it accesses: locks
+    /// that the others have come first.
+    pub fn taking_up(&self, begins: bool) {
+        let mut core = self.core();
+        core.take_up(begins);
+        self.tell(core);
+    }
+
     /// Takes a run up again where its journal ends, or lets it fail, if something has refused it.
     ///
     /// What is left of processes that ran its bodies is ended before.
@@ -66,6 +74,7 @@ impl Engine {
         let lanes = lanes(&run.program.tasks);
         let index = core.admit(run, values, &lanes, Some(link)).map_err(EngineError::Problems)?;
         core.enlist(index);
+        core.restore_locks(index);
         core.admission.count(RunState::Created, state);
         match state {
             RunState::Created => core.begin(index, refused.is_some())?,

@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub timer: Condvar,
     /// There may be steps for a policy of the user's to rank.
     pub rank: Condvar,
+    /// A body that waits for a lock may have it.
+    pub locks: Condvar,
 }
 
 impl Shared {
@@ -59,6 +61,9 @@ impl Shared {
         if calls.rank {
             self.rank.notify_one();
         }
+        if calls.locks {
+            self.locks.notify_all();
+        }
     }
 
     /// Wakes everybody.
@@ -69,6 +74,7 @@ impl Shared {
         self.write.notify_one();
         self.timer.notify_one();
         self.rank.notify_all();
+        self.locks.notify_all();
     }
 
     /// Makes commits until the given one is made; false if that can't be.

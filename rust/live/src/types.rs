@@ -182,6 +182,8 @@ pub struct Stats {
     pub commits: u64,
     /// Results that came too late: their attempts had been superseded.
     pub refused: u64,
+    /// Leases that were taken from superseded attempts whose bodies did not end in time.
+    pub reclaimed: u64,
     /// How ready steps are ranked, and how many of them a policy of the user's has failed to rank.
     pub policy: &'static str,
     pub unranked: u64,

@@ -260,6 +260,11 @@ impl Assets {
         }
     }
 
+    /// How a local asset is called: where it is declared, and its place there.
+    pub fn local(&self, block: u32, at: u32) -> &str {
+        self.locals.get(&(block, at)).map_or("", |name| name)
+    }
+
     /// The number of a mode.
     pub(crate) fn mode(&mut self, mode: &Mode) -> u32 {
         let operation = match mode {
@@ -344,7 +349,7 @@ impl Assets {
                 Symbol::Open(bits) => write!(text, "{}", bits_written(bits, ids)),
                 Symbol::Select(bits) => write!(text, "[{}]", bits_written(bits, ids)),
                 Symbol::Local(block, at) => {
-                    write!(text, "{}", self.locals.get(&(*block, *at)).map_or("", |name| name))
+                    write!(text, "{}", self.local(*block, *at))
                 }
                 Symbol::Value(root) => write!(text, "{}", root_written(root, ids)),
                 Symbol::Member(Selected::Key(key)) => write!(text, "[{key:?}]"),

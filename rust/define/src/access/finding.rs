@@ -48,7 +48,7 @@ pub struct Place {
     pub label: String,
 }
 
-/// Races that are listed of a block unless somebody asks for more.
+/// Races that are listed of a block, and warnings of a kind, unless somebody asks for more.
 pub const LISTED: usize = 1000;
 
 /// So many nodes are looked at for the last one before two others.
@@ -80,8 +80,8 @@ fn told(program: &Program, assets: &Assets, found: Found, threads: usize) -> Vec
     }
     found.extend(moved.iter().map(|(first, second)| words.moved(*first, *second)));
     let lints = lints::lints(program);
-    found.extend(lints.unread.into_iter().map(|access| words.unread(access)));
-    found.extend(lints.wide.into_iter().map(|(access, narrower)| words.wide(access, narrower)));
+    found.extend(lints.unread.into_iter().take(most).map(|access| words.unread(access)));
+    found.extend(lints.wide.into_iter().take(most).map(|(access, narrower)| words.wide(access, narrower)));
     let orders = relax_some(program, &unneeded(program, spare), threads).into_iter().flat_map(|it| {
         let block = it.block;
         let graph = &program.blocks[block as usize].graph;
@@ -89,7 +89,7 @@ fn told(program: &Program, assets: &Assets, found: Found, threads: usize) -> Vec
             move |&(first, second): &(u32, u32)| graph.successors(first).binary_search(&second).is_ok();
         it.dropped.into_iter().filter(direct).map(move |(first, second)| (block, first, second))
     });
-    found.extend(orders.map(|(block, first, second)| words.order(block, first, second)));
+    found.extend(orders.take(most).map(|(block, first, second)| words.order(block, first, second)));
     found
 }
 
@@ -213,7 +213,9 @@ impl Words<'_> {
         let meeting = match race.meeting {
             Meeting::Unordered { block, first, second } => {
                 let (one, two) = (self.id(block, first), self.id(block, second));
-                help.push(format!("order them: let `{two}` wait with after=[{one}]"));
+                // What takes an asset goes last, or the other would come too late.
+                let (before, after) = if race.first.mode == TAKES { (&two, &one) } else { (&one, &two) };
+                help.push(format!("order them: let `{after}` wait with after=[{before}]"));
                 help.push("or have them put in an order: on_conflict=\"serialise\"".to_owned());
                 if !told {
                     format!("nothing orders `{one}` and `{two}`")
@@ -273,15 +275,16 @@ impl Words<'_> {
 
     fn moved(&self, first: Access, second: Access) -> Finding {
         let asset = self.written(first.asset);
-        let mut places = vec![self.place(first, format!("{asset:?} is moved here"))];
-        let mut label = self.label(second);
-        let mut meeting = String::new();
-        if first.at == second.at {
-            meeting = "it was moved in the turn before".to_owned();
+        let moved = self.place(first, format!("{asset:?} is moved here"));
+        let (places, meeting) = if first.at == second.at {
+            (vec![moved], "it was moved in the turn before".to_owned())
         } else {
-            label.push_str(", after the move");
-            places.push(self.place(second, label));
-        }
+            // The use is what is wrong.
+            (
+                vec![self.place(second, format!("{}, after the move", self.label(second))), moved],
+                String::new(),
+            )
+        };
         let mut help = vec!["use it before it is moved, or read it instead of taking it".to_owned()];
         if !self.assets.is_value(first.asset) {
             help.push(format!("or write {asset:?} anew in between"));

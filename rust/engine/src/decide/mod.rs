@@ -106,6 +106,18 @@ pub enum Command {
     Rank {
         ranks: Vec<(Step, f64)>,
     },
+    /// The run has got the lease of an asset, which it holds across its steps.
+    Lock {
+        step: Step,
+        name: Arc<str>,
+        writes: bool,
+        token: Token,
+        until: Option<Micros>,
+    },
+    /// It gives one back.
+    Unlock {
+        name: Arc<str>,
+    },
     /// An engine takes the run up again after the one before ended or died.
     Recover {
         node: Arc<str>,
@@ -145,6 +157,8 @@ pub enum Refusal {
     NoStep(Step),
     #[error("step {0} asked nothing of this kind")]
     NotAsked(Step),
+    #[error("the run has no lock of {0:?}: it was given back, or has expired")]
+    NotLocked(Arc<str>),
     #[error(transparent)]
     Illegal(#[from] Illegal),
 }
@@ -216,6 +230,11 @@ impl Run {
             let seconds = self.head.timeout.unwrap_or(0) as f64 / 1e6;
             let error = Failure::new(TIMEOUT, format!("the run did not end within {seconds} s"));
             return Some(What::RunTimedOut { error });
+        }
+        // Others may wait for it, though the run is paused.
+        let expired = self.locks.iter().find(|(_, lock)| lock.until.is_some_and(|until| until <= now));
+        if let Some((name, lock)) = expired {
+            return Some(What::LockReleased { name: name.clone(), token: lock.token, expired: true });
         }
         if self.state != RunState::Running {
             return None;
@@ -325,6 +344,16 @@ impl Run {
                 running("have steps ranked")?;
                 ranks.retain(|&(step, rank)| self.startable(step) && !rank.is_nan());
                 if ranks.is_empty() { vec![] } else { vec![What::StepsRanked { ranks }] }
+            }
+            Command::Lock { step, name, writes, token, until } => {
+                live("take a lock")?;
+                self.step(step).ok_or(Refusal::NoStep(step))?;
+                vec![What::LockTaken { name, writes, token, step, until }]
+            }
+            Command::Unlock { name } => {
+                let token = self.locks.get(&name).map(|lock| lock.token);
+                let token = token.ok_or_else(|| Refusal::NotLocked(name.clone()))?;
+                vec![What::LockReleased { name, token, expired: false }]
             }
             Command::Recover { node } => {
                 live("be recovered")?;

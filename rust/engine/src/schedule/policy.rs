@@ -33,6 +33,11 @@ impl From<u8> for Facts {
 }
 
 impl Run {
+    /// How urgent a task's step is.
+    pub fn priority_of(&self, step: Step) -> u8 {
+        self.task(step).and_then(|task| task.options.priority).unwrap_or(self.head.priority)
+    }
+
     /// What is known of a task's step, as far as the run knows it.
     pub fn facts(&self, step: Step) -> Facts {
         let place = self.place(step);

@@ -3,7 +3,7 @@
 use ferroflow_define::OnError;
 use ferroflow_define::algebra::compile::Kind;
 
-use super::{Attempt, End, Run, RunState, Spawned, StepState, WARY};
+use super::{Attempt, End, Lock, Run, RunState, Spawned, StepState, Stop, WARY};
 use crate::event::{CANCELLED, Event, Failure, TIMEOUT, WORKER_DIED, What};
 use crate::ids::{Micros, Step, Token};
 use crate::schedule::Terms;
@@ -108,13 +108,13 @@ impl Run {
                 self.complete(*step)?;
             }
             What::StepRetrying { step, token, error, due, .. } => {
-                self.holds(*step, *token)?;
+                let until = self.until(*step, self.holds(*step, *token)?);
                 self.attempts.remove(step);
                 // A body that ran out of time may not have ended yet.
                 if !error.is_timeout() {
                     self.processes.remove(token);
                 }
-                self.out.stops.push((*step, *token));
+                self.out.stops.push(Stop { step: *step, token: *token, until });
                 *self.failures.entry(*step).or_default() += 1;
                 match &*error.code {
                     WORKER_DIED => *self.deaths.entry(*step).or_default() += 1,
@@ -136,9 +136,9 @@ impl Run {
                 self.fail(*step, *step, error, state)?;
             }
             What::StepTimedOut { step, token, error, .. } => {
-                self.holds(*step, *token)?;
+                let until = self.until(*step, self.holds(*step, *token)?);
                 self.attempts.remove(step);
-                self.out.stops.push((*step, *token));
+                self.out.stops.push(Stop { step: *step, token: *token, until });
                 self.fail(*step, *step, error, StepState::TimedOut)?;
             }
             What::TimerFired { step } => self.fired(*step)?,
@@ -244,6 +244,20 @@ impl Run {
                 self.holds(*step, *token)?;
                 let recoveries = self.head.recoveries;
                 self.processes.insert(*token, Spawned { step: *step, process: *process, recoveries });
+            }
+            What::LockTaken { name, writes, token, step, until } => {
+                self.checked(*step)?;
+                let lock = Lock { writes: *writes, token: *token, step: *step, since: at, until: *until };
+                let before = self.locks.insert(name.clone(), lock);
+                self.out.unlocked.extend(before.map(|lock| lock.token).filter(|before| before != token));
+            }
+            What::LockReleased { name, token, .. } => {
+                let held = self.locks.get(name).is_some_and(|lock| lock.token == *token);
+                if !held {
+                    return Err(self.illegal(format!("the run has no lock {token} of {name:?}")));
+                }
+                self.locks.remove(name);
+                self.out.unlocked.push(*token);
             }
         }
         Ok(())
@@ -352,8 +366,7 @@ impl Run {
 
     /// Keeps an attempt, with a timer for the end of its time or the next sign of life, whichever comes first.
     fn watch(&mut self, step: Step, attempt: Attempt) {
-        let overdue = self.heartbeat(step).map(|period| attempt.seen.saturating_add(period));
-        if let Some(at) = attempt.deadline.into_iter().chain(overdue).min() {
+        if let Some(at) = self.until(step, &attempt) {
             self.timer(step, at);
         }
         self.attempts.insert(step, attempt);
@@ -393,6 +406,8 @@ impl Run {
         if !self.frames.is_empty() {
             self.cancel(0)?;
         }
+        let locks = std::mem::take(&mut self.locks);
+        self.out.unlocked.extend(locks.into_values().map(|lock| lock.token));
         self.work.clear();
         self.timers.clear();
         self.due.clear();

@@ -7,7 +7,7 @@ use ferroflow_define::OnError;
 use ferroflow_define::algebra::compile::Kind;
 
 use super::apply::Illegal;
-use super::{End, Frame, MISSING, Run, StepState};
+use super::{End, Frame, MISSING, Run, StepState, Stop};
 use crate::event::{CANCELLED, Failure};
 use crate::ids::{Micros, Step};
 
@@ -337,7 +337,10 @@ impl Run {
                     continue;
                 }
                 if let Some(attempt) = self.attempts.remove(&step) {
-                    self.out.stops.push((step, attempt.token));
+                    let until = self.until(step, &attempt);
+                    self.out.stops.push(Stop { step, token: attempt.token, until });
+                } else if self.steps.state[step as usize] == StepState::Ready {
+                    self.out.withdrawn.push(step);
                 }
                 if let Some(frames) = self.owned.get(&step) {
                     stack.extend(frames);

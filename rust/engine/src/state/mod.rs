@@ -54,6 +54,8 @@ pub struct Run {
     pub(crate) ranks: FxHashMap<Step, f64>,
     /// What a plan says of nodes, by block and node: their ranks and places.
     pub(crate) plan: FxHashMap<(u32, u32), (f64, Option<u32>)>,
+    /// What the run has locked, by the names of assets.
+    pub(crate) locks: BTreeMap<Arc<str>, Lock>,
     pub(crate) work: VecDeque<follow::Work>,
     /// For the driver, which drains it.
     pub out: Out,
@@ -67,9 +69,34 @@ pub struct Out {
     /// Steps whose bindings are to be evaluated: answer with `Command::Answer`.
     pub asks: Vec<Step>,
     /// Attempts that no longer count: their bodies should stop.
-    pub stops: Vec<(Step, Token)>,
+    pub stops: Vec<Stop>,
+    /// Steps that were offered, and may not start any more.
+    pub withdrawn: Vec<Step>,
+    /// Locks that the run does not have any more.
+    pub unlocked: Vec<Token>,
     /// Every change of a step's state, for whoever watches and has put a list here.
     pub moves: Option<Vec<(Step, StepState)>>,
+}
+
+/// An attempt that no longer counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    pub step: Step,
+    pub token: Token,
+    /// Until when its body might have gone on, had nothing been heard of it.
+    pub until: Option<Micros>,
+}
+
+/// A lease that a run holds across its steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// Alone, or with others that read.
+    pub writes: bool,
+    pub token: Token,
+    /// The step whose body asked for it.
+    pub step: Step,
+    pub since: Micros,
+    pub until: Option<Micros>,
 }
 
 /// What is known of a run as a whole.
@@ -197,6 +224,7 @@ impl Run {
             tolerated: Vec::new(),
             ranks: FxHashMap::default(),
             plan: FxHashMap::default(),
+            locks: BTreeMap::new(),
             work: VecDeque::new(),
             out: Out::default(),
         }
@@ -287,10 +315,23 @@ impl Run {
             RunState::Running => self.timers.first().map(|&(at, _)| at),
             _ => None,
         };
-        match (timer, self.head.deadline) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let locks = self.locks.values().filter_map(|lock| lock.until);
+        timer.into_iter().chain(self.head.deadline).chain(locks).min()
+    }
+
+    /// What the run has locked, by the names of assets.
+    pub fn locks(&self) -> impl Iterator<Item = (&Arc<str>, &Lock)> {
+        self.locks.iter()
+    }
+
+    pub fn lock(&self, name: &str) -> Option<&Lock> {
+        self.locks.get(name)
+    }
+
+    /// Until when an attempt may go on of which nothing more is heard.
+    pub fn until(&self, step: Step, attempt: &Attempt) -> Option<Micros> {
+        let overdue = self.heartbeat(step).map(|period| attempt.seen.saturating_add(period));
+        attempt.deadline.into_iter().chain(overdue).min()
     }
 
     pub fn place(&self, step: Step) -> Place {

@@ -144,3 +144,8 @@ impl Bench {
         bench
     }
 }
+
+/// The attempts that bodies are to be told of.
+pub(crate) fn stopped(run: &Run) -> Vec<(Step, u64)> {
+    run.out.stops.iter().map(|stop| (stop.step, stop.token)).collect()
+}

@@ -229,7 +229,7 @@ fn an_attempt_out_of_time_is_stopped_and_fails_the_run() {
     driver.now += 5_000;
     driver.handle(Command::Tick);
     assert_eq!(driver.run.step(0), Some(StepState::TimedOut));
-    assert_eq!(driver.run.out.stops, [(0, 1)]);
+    assert_eq!(driver.run.out.stops.iter().map(|it| (it.step, it.token)).collect::<Vec<_>>(), [(0, 1)]);
     assert_eq!(driver.run.state(), RunState::Failed);
 }
 

@@ -9,12 +9,14 @@ use ferroflow_engine::decide::FLAGS;
 use ferroflow_engine::event::WORKER_DIED;
 use ferroflow_engine::ids::Value;
 use ferroflow_engine::schedule::{Class, Schedule};
+use ferroflow_engine::state::Stop;
 use ferroflow_engine::{
     Command, Event, Failure, Micros, Refusal, Run, RunId, RunState, Step, Token, Used, What,
 };
 
 use super::answers;
 use super::law::{Law, Of, dice};
+use super::leasing::Leasing;
 use super::machines::{Demand, Machines, capacity, whole};
 use super::scenario::{Scenario, held};
 
@@ -120,6 +122,7 @@ struct Driver<'s> {
     vacant: Vec<u32>,
     flying: usize,
     parked: VecDeque<Parked>,
+    leasing: Leasing,
     tokens: Token,
     nil: Value,
     events: Vec<Event>,
@@ -172,6 +175,7 @@ impl<'s> Driver<'s> {
             }
         }
         Self {
+            leasing: Leasing::new(&program),
             now: scenario.start,
             run: Run::new(id(scenario.start, seed), program),
             scenario,
@@ -371,6 +375,7 @@ impl<'s> Driver<'s> {
         self.flying -= 1;
         self.machines.release(flight.machine, &flight.demand, self.now - flight.start);
         self.schedule.release(0, flight.class);
+        self.leasing.give_back(flight.step, self.now);
         if self.scenario.keep {
             self.placed.push(Placed {
                 step: flight.step,
@@ -386,7 +391,7 @@ impl<'s> Driver<'s> {
     /// Does what follows: answers, ends what was superseded, queues and starts steps.
     fn settle(&mut self) {
         loop {
-            for (_, token) in std::mem::take(&mut self.run.out.stops) {
+            for Stop { token, .. } in std::mem::take(&mut self.run.out.stops) {
                 let found =
                     self.flights.iter().position(|it| it.as_ref().is_some_and(|it| it.token == token));
                 if let Some(slot) = found {
@@ -402,16 +407,29 @@ impl<'s> Driver<'s> {
                 self.handle(Command::Answer { step, answer });
             }
         }
+        for step in std::mem::take(&mut self.run.out.withdrawn) {
+            self.leasing.give_back(step, self.now);
+        }
         let mut offers = std::mem::take(&mut self.run.out.offers);
         for step in offers.drain(..) {
-            let place = self.run.place(step);
-            let Some((class, _)) = self.uses[place.block as usize][place.node as usize] else { continue };
-            let facts = self.run.facts(step);
-            self.schedule.offer(0, step, facts, class, 0, self.now);
+            if self.leasing.claim(&self.run, step, self.now) {
+                self.offer(step);
+            }
+        }
+        for step in self.leasing.granted() {
+            self.offer(step);
         }
         // The list is used again.
         self.run.out.offers = offers;
         self.start();
+    }
+
+    fn offer(&mut self, step: Step) {
+        let place = self.run.place(step);
+        if let Some((class, _)) = self.uses[place.block as usize][place.node as usize] {
+            let facts = self.run.facts(step);
+            self.schedule.offer(0, step, facts, class, 0, self.now);
+        }
     }
 
     fn start(&mut self) {

@@ -7,6 +7,7 @@
 mod answers;
 mod driver;
 mod law;
+mod leasing;
 mod machines;
 mod scenario;
 

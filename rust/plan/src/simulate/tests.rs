@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ferroflow_define::access::{Asset, Mode, Template};
 use ferroflow_define::algebra::compile::Program;
 use ferroflow_define::expr::Expr;
 use ferroflow_define::{
-    Activity, Backoff, Binding, Block, Definition, OnError, Options, Resources, Retry, Term,
+    Access, Activity, Backoff, Binding, Block, Definition, OnError, Options, Resources, Retry, Term,
 };
 use ferroflow_engine::schedule::Policy;
 use ferroflow_engine::{Micros, Run, RunState, StepState, What};
@@ -381,4 +382,29 @@ proptest! {
         let same = simulate(&scenario, seed);
         prop_assert_eq!(same.events, outcome.events);
     }
+}
+
+/// Req: P1.8
+#[test]
+fn steps_that_access_one_asset_wait_for_each_other_as_where_bodies_run() {
+    let access = |text: &str| {
+        let mode = if text == "lake/days" { Mode::Reads } else { Mode::Writes };
+        Access { mode, asset: Asset::Named(Arc::new(Template::parse(text).unwrap())) }
+    };
+    let step = |id: &str, name: &str| {
+        let Term::Activity(plain) = activity(id, &Arc::default()) else { unreachable!("it is one") };
+        Term::Activity(Activity { access: Some([access(name)].into()), ..plain })
+    };
+    let took = |names: &[&str]| {
+        let terms = (0..).zip(names).map(|(n, name): (u32, _)| step(&format!("s{n}"), name)).collect();
+        let term = Term::Partial { terms, edges: vec![] };
+        let outcome = tried(&Scenario::new(program(term), machines([machine(8, 1.0)])));
+        assert_eq!(outcome.state, RunState::Completed);
+        outcome.makespan / SECOND
+    };
+    assert_eq!(took(&["lake", "lake", "lake/raw"]), 3);
+    assert_eq!(took(&["lake/raw", "lake/clean", "other"]), 1);
+    assert_eq!(took(&["lake/days", "lake/days", "lake/days"]), 1);
+    // What came later waits behind the one that waits.
+    assert_eq!(took(&["lake/days", "lake", "lake/days", "lake/days"]), 3);
 }

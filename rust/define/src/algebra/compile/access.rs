@@ -63,6 +63,8 @@ pub(super) fn place(
     let reads =
         if moved.iter().any(|&asset| placer.assets.is_value(asset)) { placer.all_reads() } else { vec![] };
     let outputs = placer.outputs(definition);
+    let declared = definition.assets.iter();
+    let declared = declared.filter_map(|it| Some((placer.whole(known(&it.name)?), it.clone()))).collect();
     let (assets, faults) = (placer.assets, placer.faults);
     found.sort_unstable_by_key(|it| (it.0, it.1));
     let mut all = Vec::with_capacity(found.iter().map(|it| it.2.len()).sum());
@@ -84,7 +86,7 @@ pub(super) fn place(
             task.uses = Some(uses.into());
         }
     }
-    Accesses { assets, uses: all, others, reads, faults, outputs }
+    Accesses { assets, uses: all, others, reads, faults, outputs, declared }
 }
 
 struct Placer<'b> {
@@ -147,12 +149,19 @@ impl<'b> Placer<'b> {
         placer.within = within(&definition.assets);
         for it in &definition.assets {
             let Some(name) = known(&it.name) else { continue };
-            let found = placer.within.iter().find(|(inner, _)| name.starts_with(inner));
-            let whole = found.map_or(name.clone(), |(inner, whole)| [whole, &name[inner.len()..]].concat());
+            let whole = placer.whole(name.clone());
             placer.declared.push((name, whole, it.kind == Some(Declaration::File)));
         }
         placer.faults.extend(circle(&definition.assets));
         placer
+    }
+
+    /// A name with what it lies within.
+    fn whole(&self, name: Vec<Segment>) -> Vec<Segment> {
+        match self.within.iter().find(|(inner, _)| name.starts_with(inner)) {
+            Some((inner, whole)) => whole.iter().chain(&name[inner.len()..]).cloned().collect(),
+            None => name,
+        }
     }
 
     /// The block so many levels up.

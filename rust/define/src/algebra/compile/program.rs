@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::access::assets::{AssetId, Assets};
 use crate::access::check::{Access, At};
-use crate::algebra::term::{Input, OnError, Options};
+use crate::access::name::Segment as Name;
+use crate::algebra::term::{Declared, Input, OnError, Options};
 use crate::expr::{Expr, Reference};
 use crate::graph::Csr;
 use crate::value::Segment;
@@ -33,6 +34,8 @@ pub struct Accesses {
     pub others: Vec<(u32, u32)>,
     /// What is read of values without being declared, by block and node; nothing if no value is moved or changed.
     pub reads: Vec<Read>,
+    /// Assets of the world, with their whole names.
+    pub declared: Vec<(Vec<Name>, Declared)>,
     /// What is wrong with names.
     pub faults: Vec<Fault>,
     /// Assets that are meant for others.
