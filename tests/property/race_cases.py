@@ -18,6 +18,8 @@ class Case:
     definition: Json
     races: tuple[str, ...] = ()
     moves: tuple[str, ...] = ()
+    few: bool = True
+    """Whether all its traces can be looked at."""
 
 
 def t(step: str, **fields: Any) -> Json:
@@ -77,15 +79,22 @@ def sub(body: Any, step: str = "sub", **given: Any) -> Json:
     return {"workflow": "inner", "with": given, "do": body, "id": step}
 
 
-def again(step: str = "again") -> Json:
+def again(step: str = "again", n: str = "input.n") -> Json:
     """The whole once more, perhaps."""
-    call = {"workflow": "w", "with": {"n": e("input.n")}, "max_depth": 5, "id": step}
-    return choice(call)
+    call = {"workflow": "w", "with": {"n": e(n)}, "max_depth": 5, "id": step}
+    return {**choice(call), "id": f"{step}_if"}
 
 
-def case(name: str, term: Any, *races: str, moves: str | tuple[str, ...] = (), **fields: Any) -> Case:
+def case(
+    name: str,
+    term: Any,
+    *races: str,
+    moves: str | tuple[str, ...] = (),
+    few: bool = True,
+    **fields: Any,
+) -> Case:
     definition = {"name": "w", "inputs": ["n"], "term": term, **fields}
-    return Case(name, definition, races, (moves,) if isinstance(moves, str) else moves)
+    return Case(name, definition, races, (moves,) if isinstance(moves, str) else moves, few)
 
 
 frame = e("steps.load.frame")
@@ -284,6 +293,22 @@ CASES = [
     case("a recursion beside a step", par(w("a", "x"), again()), "FF0499 a0 a0"),
     case("a recursion after a step", [w("a", "x"), again()]),
     case("a recursion has locals of its own", par(w("a", "tmp"), again()), locals={"tmp": {}}),
+    case(
+        "two recursions beside each other",
+        par(w("a", "out/{input.n}"), again("l", "input.n.left"), again("r", "input.n.right")),
+        few=False,
+    ),
+    case(
+        "recursions of iterations",
+        [w("a", "out/{input.n}"), each(again(n="item"), [1, 2])],
+        few=False,
+    ),
+    case(
+        "recursions of iterations meet",
+        [w("a", "out"), each(again(n="item"), [1, 2])],
+        "FF0499 a0 a0",
+        few=False,
+    ),
     # Values.
     case(
         "a value that is moved beside a reader",

@@ -24,7 +24,7 @@ def test_the_oracle_says_what_was_worked_out_by_hand(case: Case) -> None:
         assert {(spelled(a), spelled(b)) for a, b in found.moves} == {tuple(it.split()) for it in case.moves}
 
 
-@pytest.mark.parametrize("case", race_cases.CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [it for it in race_cases.CASES if it.few], ids=lambda case: case.name)
 def test_all_traces_show_the_same(case: Case) -> None:
     found, shown = races.check(case.definition), traces.check(unfold(case.definition))
     assert found.races == shown.races

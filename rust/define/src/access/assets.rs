@@ -56,6 +56,8 @@ pub enum Hole {
     Cel(Arc<str>, Box<[(Reference, Root)]>),
     /// What may change from one use to the next; each is one of its own.
     Unknown(u32),
+    /// The same of a recursion, by its block: another one each time that the block begins.
+    Again(u32, u32),
 }
 
 /// A piece of an open segment.
@@ -89,6 +91,7 @@ impl Symbol {
             Hole::Path(root, _) => Some(root.block()),
             Hole::Cel(_, roots) => roots.iter().map(|(_, root)| root.block()).max(),
             Hole::Unknown(_) => None,
+            Hole::Again(block, _) => Some(*block),
         };
         match self {
             Symbol::Named(_) | Symbol::Member(_) => None,
@@ -377,7 +380,7 @@ fn bits_written(bits: &[Bit], ids: &dyn Fn(u32, u32) -> String) -> String {
             format!("{{{path}}}")
         }
         Bit::Hole(Hole::Cel(text, _)) => format!("{{{text}}}"),
-        Bit::Hole(Hole::Unknown(_)) => "{…}".to_owned(),
+        Bit::Hole(Hole::Unknown(_) | Hole::Again(..)) => "{…}".to_owned(),
     };
     bits.iter().map(one).collect()
 }

@@ -71,8 +71,8 @@ pub(super) struct Whole<'p> {
     pub(super) ends: Vec<u32>,
     /// What is done in each block: one access of each asset and mode.
     sums: Vec<Vec<Access>>,
-    /// The same of what begins again, under names of its own, by the block.
-    repeated: FxHashMap<u32, Vec<Access>>,
+    /// The same of each recursion, under names of its own, by its block and node.
+    repeated: FxHashMap<(u32, u32), Vec<Access>>,
 }
 
 impl<'p> Whole<'p> {
@@ -87,7 +87,7 @@ impl<'p> Whole<'p> {
     }
 
     /// Sums up what is done in each block.
-    pub(super) fn sum(&mut self, repeated: Vec<(u32, Vec<Access>)>) {
+    pub(super) fn sum(&mut self, repeated: Vec<((u32, u32), Vec<Access>)>) {
         self.repeated = repeated.into_iter().collect();
         self.sums = vec![Vec::new(); self.program.blocks.len()];
         for block in (1..self.program.blocks.len() as u32).rev() {
@@ -104,8 +104,8 @@ impl<'p> Whole<'p> {
         for &(_, node) in self.others(block) {
             let begin = from.len();
             match &self.program.blocks[block as usize].nodes[node as usize].kind {
-                Kind::Scope { body, max_depth: Some(_), .. } => {
-                    from.extend(self.repeated.get(body).into_iter().flatten());
+                Kind::Scope { max_depth: Some(_), .. } => {
+                    from.extend(self.repeated.get(&(block, node)).into_iter().flatten());
                 }
                 kind => {
                     // What each instance of the composite has for itself nobody else can name, but what
@@ -198,29 +198,29 @@ pub(super) fn with<T>(program: &Program, act: impl FnOnce(&Whole<'_>) -> T) -> T
     act(&whole)
 }
 
-/// What each recursion does, by the block that it begins again.
-fn repeated(program: &Program, assets: &mut Assets) -> Vec<(u32, Vec<Access>)> {
+/// What each recursion does, by its block and node.
+fn repeated(program: &Program, assets: &mut Assets) -> Vec<((u32, u32), Vec<Access>)> {
     let mut found = Vec::new();
     let whole = Whole::new(program, &program.accesses.assets);
-    let targets = |from: u32, to: u32| -> Vec<u32> {
-        let nodes = program.blocks[from as usize..to as usize].iter().flat_map(|code| &code.nodes);
-        let mut bodies: Vec<u32> = nodes
-            .filter_map(|node| match node.kind {
-                Kind::Scope { body, max_depth: Some(_), .. } => Some(body),
+    let calls = |from: u32, to: u32| -> Vec<((u32, u32), u32)> {
+        let nodes = (from..to).flat_map(|block| {
+            let nodes = &program.blocks[block as usize].nodes;
+            (0..).zip(nodes).map(move |(node, it)| ((block, node), it))
+        });
+        nodes
+            .filter_map(|(at, node)| match node.kind {
+                Kind::Scope { body, max_depth: Some(_), .. } => Some((at, body)),
                 _ => None,
             })
-            .collect();
-        bodies.sort_unstable();
-        bodies.dedup();
-        bodies
+            .collect()
     };
     let mut unknown = 0;
-    for target in targets(0, program.blocks.len() as u32) {
+    for (call, target) in calls(0, program.blocks.len() as u32) {
         // What begins again may itself begin what is round it again.
         let mut all = vec![target];
         let mut at = 0;
         while at < all.len() {
-            for next in targets(all[at], whole.ends[all[at] as usize]) {
+            for (_, next) in calls(all[at], whole.ends[all[at] as usize]) {
                 if !all.contains(&next) {
                     all.push(next);
                 }
@@ -239,12 +239,12 @@ fn repeated(program: &Program, assets: &mut Assets) -> Vec<(u32, Vec<Access>)> {
                 let next = whole.assets.upwards(access.asset).take_while(|&it| it != outer).last();
                 let Some(symbol) = next.and_then(|it| whole.assets.symbol(it)) else { continue };
                 unknown += 1;
-                let bits = [Bit::Hole(Hole::Unknown(u32::MAX - unknown))].into();
+                let bits = [Bit::Hole(Hole::Again(call.0, unknown))].into();
                 let symbol = if symbol.is_selector() { Symbol::Select(bits) } else { Symbol::Open(bits) };
                 uses.push(Access { asset: assets.child(outer, symbol), ..access });
             }
         }
-        found.push((target, distinct(uses)));
+        found.push((call, distinct(uses)));
     }
     found
 }
