@@ -19,6 +19,7 @@ from ferroflow.interchange.synthetic import CLEAR, PREPARE, WORK, Load
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ferroflow.define.workflow import OnConflict
     from ferroflow.engine import RunView
     from ferroflow.interchange.index import Index
     from ferroflow.interchange.wfformat import Instance
@@ -39,6 +40,7 @@ def to_workflow(
     max_disk: int | str | None = "1GiB",
     processors: int | None = None,
     accesses: bool = True,
+    on_conflict: OnConflict = "error",
 ) -> Workflow[..., Any]:
     """Return a workflow that does synthetic work as it was recorded; see `Instance.to_workflow`."""
     if not 0 <= scale <= MOST_SCALE:
@@ -90,7 +92,7 @@ def to_workflow(
     if files and files.roots:
         steps[0]["writes"] = steps[-1]["takes"] = files.roots
         definition["locals"] = files.locals()
-    return Workflow.from_definition(definition)
+    return Workflow.from_definition(definition, on_conflict=on_conflict)
 
 
 def _load(instance: Instance, number: int, sizes: list[int], scale: float, cores: int) -> tuple[Load, float]:

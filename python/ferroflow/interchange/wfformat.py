@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ferroflow.define import Workflow
+    from ferroflow.define.workflow import OnConflict
     from ferroflow.engine.policies import BuiltinPolicy, PolicyName
     from ferroflow.plan import Faults, Node, Platform, Simulation
 
@@ -259,6 +260,7 @@ class Instance(Record, frozen=True, dict=True):
         max_disk: int | str | None = "1GiB",
         processors: int | None = None,
         accesses: bool = True,
+        on_conflict: OnConflict = "error",
     ) -> Workflow[..., Any]:
         """Return a workflow that does synthetic work as it was recorded.
 
@@ -277,6 +279,8 @@ class Instance(Record, frozen=True, dict=True):
             At most so many does one task keep busy. Default: those of this machine.
         accesses
             Whether each step says which files it reads and writes, so that races are found.
+        on_conflict
+            What happens if they race as recorded; as for `ferroflow.workflow`.
 
         Raises
         ------
@@ -297,7 +301,14 @@ class Instance(Record, frozen=True, dict=True):
         """
         from ferroflow.interchange.replay import to_workflow
 
-        return to_workflow(self, scale=scale, max_disk=max_disk, processors=processors, accesses=accesses)
+        return to_workflow(
+            self,
+            scale=scale,
+            max_disk=max_disk,
+            processors=processors,
+            accesses=accesses,
+            on_conflict=on_conflict,
+        )
 
     def platform(self, *, bandwidth: float | str = float("inf"), latency: float | str = 0.0) -> Platform:
         """Return the machines on which it ran, as planners and simulations take them.
