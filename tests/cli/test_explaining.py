@@ -41,7 +41,7 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.req("P1.7")
+@pytest.mark.req("P1.9")
 def test_check_shows_what_races_and_where(here: Path) -> None:
     said = cli(here, "check", "flow.py:races", code=1)
     assert said.startswith('error[FF0502]: "lake/orders" is read while it is written\n  --> flow.py:4:17\n')
@@ -68,7 +68,7 @@ def test_what_can_not_be_loaded_can_not_be_checked(here: Path) -> None:
     assert "name one of these" in cli(here, "check", "flow.py", code=3)
 
 
-@pytest.mark.req("P1.7")
+@pytest.mark.req("P1.9")
 def test_a_workflow_that_races_is_not_run(here: Path) -> None:
     said = cli(here, "run", "flow.py:races", code=3)
     assert said.startswith("error[FF0502]: ")

@@ -39,7 +39,7 @@ def traced(made: ff.Task[..., Any], *args: Any, **kwargs: Any) -> Fields:
     return {mode: step[mode] for mode in ("reads", "writes", "takes", "reduces") if mode in step}
 
 
-@pytest.mark.req("P1.4")
+@pytest.mark.req("P1.9")
 def test_a_step_has_the_accesses_that_its_task_declares() -> None:
     made = task(
         reads="lake/raw", writes=["a", "b/"], takes=ff.asset("inbox") / "{day}", reduces={"totals": "sum"}
@@ -128,7 +128,7 @@ def test_what_is_not_in_an_argument_is_named() -> None:
         traced(task(reads="lake/{day.id}"), "monday")
 
 
-@pytest.mark.req("P1.4")
+@pytest.mark.req("P1.9")
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -259,7 +259,7 @@ def test_what_is_wrong_with_an_asset_is_said_at_once(make: Callable[[], object],
     assert message in str(caught.value)
 
 
-@pytest.mark.req("P1.4")
+@pytest.mark.req("P1.9")
 def test_assets_of_the_world_go_into_the_definition() -> None:
     disk = ff.asset("disk", "directory")
     lake = ff.asset("lake", "directory", path="/data", within=disk, fingerprint="AB" * 32)

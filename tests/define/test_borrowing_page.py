@@ -28,7 +28,7 @@ def printed(program: str, number: int) -> str:
     return said.getvalue()
 
 
-@pytest.mark.req("P1.4", "P1.7")
+@pytest.mark.req("P1.9", "P1.10")
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))
 def test_a_program_prints_what_stands_below_it(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_tasks", {})

@@ -22,7 +22,7 @@ def racing() -> Any:
     return [clean(), report("orders")]
 
 
-@pytest.mark.req("P1.7")
+@pytest.mark.req("P1.9")
 def test_a_workflow_that_races_does_not_start() -> None:
     flow = ff.workflow(name="races")(racing)
     with ff.Engine() as engine:
@@ -73,7 +73,7 @@ def test_the_setting_is_no_part_of_the_definition() -> None:
         ff.load(definition, on_conflict="fix")  # type: ignore[arg-type]
 
 
-@pytest.mark.req("P1.8")
+@pytest.mark.req("P1.9")
 def test_a_serialised_workflow_runs_if_that_mends_it(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "ferroflow.accesses")
     seen: list[str] = []

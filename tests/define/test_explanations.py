@@ -27,7 +27,7 @@ def example(code: str, text: str, monkeypatch: pytest.MonkeyPatch) -> Report:
     return [it for it in space.values() if isinstance(it, ff.Workflow)][-1].check()
 
 
-@pytest.mark.req("P1.7")
+@pytest.mark.req("P1.9")
 @pytest.mark.parametrize("code", titles())
 def test_the_example_of_a_page_says_what_the_page_says(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = page(code)

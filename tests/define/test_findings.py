@@ -75,7 +75,7 @@ TWO = """
 """
 
 
-@pytest.mark.req("P1.7")
+@pytest.mark.req("P1.9")
 def test_both_places_are_shown_in_the_users_source(tmp_path: Path) -> None:
     flow = module(tmp_path, TWO).daily
     text = shown(
@@ -294,7 +294,7 @@ def test_of_what_is_computed_the_whole_is_shown(tmp_path: Path) -> None:
     assert underlined(5).startswith("ff.task(reads=")
 
 
-@pytest.mark.req("P1.7")
+@pytest.mark.req("P1.9")
 def test_a_definition_in_json_shows_its_steps_and_accesses(tmp_path: Path) -> None:
     path = tmp_path / "flow.json"
     inner = {"term": {"task": "t", "reads": {"$": "steps.a"}, "reduces": {"b": "sum"}}, "result": 1}

@@ -142,6 +142,7 @@ def test_what_was_recorded_has_no_races(path: Path) -> None:
     assert Flat(flow).racing() == set()
 
 
+@pytest.mark.req("P1.9")
 @pytest.mark.timeout(300)
 @real.each
 def test_without_an_edge_the_checker_finds_what_a_search_finds(path: Path) -> None:

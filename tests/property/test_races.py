@@ -64,6 +64,7 @@ def test_the_checker_says_what_was_worked_out_by_hand(case: Case) -> None:
     agree(case.definition, races.check(case.definition))
 
 
+@pytest.mark.req("P1.9", "P1.10")
 @pytest.mark.timeout(600)
 @BOUNDED
 @given(accesses.definitions())
