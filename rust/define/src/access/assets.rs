@@ -54,10 +54,9 @@ impl Root {
 pub enum Hole {
     Path(Root, Box<[Selected]>),
     Cel(Arc<str>, Box<[(Reference, Root)]>),
-    /// What may change from one use to the next; each is one of its own.
-    Unknown(u32),
-    /// The same of a recursion, by its block: another one each time that the block begins.
-    Again(u32, u32),
+    /// What may change from one use to the next, and from one instance of this block to another; each is one of its
+    /// own.
+    Unknown(u32, u32),
 }
 
 /// A piece of an open segment.
@@ -90,8 +89,7 @@ impl Symbol {
         let hole = |hole: &Hole| match hole {
             Hole::Path(root, _) => Some(root.block()),
             Hole::Cel(_, roots) => roots.iter().map(|(_, root)| root.block()).max(),
-            Hole::Unknown(_) => None,
-            Hole::Again(block, _) => Some(*block),
+            Hole::Unknown(block, _) => Some(*block),
         };
         match self {
             Symbol::Named(_) | Symbol::Member(_) => None,
@@ -247,6 +245,17 @@ impl Assets {
         self.upwards(inner).any(|at| at == outer)
     }
 
+    /// Whether all of one thing is in the other; of ranges of one thing that is known, too.
+    pub fn covers(&self, outer: AssetId, inner: AssetId) -> bool {
+        let ranges = || match (self.symbol(outer)?, self.symbol(inner)?) {
+            (Symbol::Named(Segment::Range(a, b)), Symbol::Named(Segment::Range(c, d))) => {
+                Some(self.parent(outer) == self.parent(inner) && a <= c && d <= b)
+            }
+            _ => None,
+        };
+        self.contains(outer, inner) || ranges().unwrap_or(false)
+    }
+
     /// Whether two surely have something in common.
     pub fn overlap(&self, a: AssetId, b: AssetId) -> bool {
         if self.contains(a, b) || self.contains(b, a) {
@@ -380,7 +389,7 @@ fn bits_written(bits: &[Bit], ids: &dyn Fn(u32, u32) -> String) -> String {
             format!("{{{path}}}")
         }
         Bit::Hole(Hole::Cel(text, _)) => format!("{{{text}}}"),
-        Bit::Hole(Hole::Unknown(_) | Hole::Again(..)) => "{…}".to_owned(),
+        Bit::Hole(Hole::Unknown(..)) => "{…}".to_owned(),
     };
     bits.iter().map(one).collect()
 }

@@ -7,7 +7,8 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::assets::{AssetId, Assets, Bit, Hole, READS, Symbol, compatible};
+use super::again::repeated;
+use super::assets::{AssetId, Assets, READS, compatible};
 use super::races::{Touch, races, related};
 use crate::algebra::compile::{Bind, Kind, Program, YIELDS};
 use crate::graph::Csr;
@@ -69,9 +70,11 @@ pub(super) struct Whole<'p> {
     pub(super) assets: &'p Assets,
     /// For each block the first one after those inside it.
     pub(super) ends: Vec<u32>,
+    /// For each block whether it may run at all.
+    pub(super) runs: Vec<bool>,
     /// What is done in each block: one access of each asset and mode.
     sums: Vec<Vec<Access>>,
-    /// The same of each recursion, under names of its own, by its block and node.
+    /// The same of each recursion, under names of its own, by block and node.
     repeated: FxHashMap<(u32, u32), Vec<Access>>,
 }
 
@@ -83,12 +86,19 @@ impl<'p> Whole<'p> {
                 ends[owner as usize] = ends[owner as usize].max(ends[block]);
             }
         }
-        Self { program, assets, ends, sums: Vec::new(), repeated: FxHashMap::default() }
+        let mut runs = vec![true; program.blocks.len()];
+        for block in 1..program.blocks.len() {
+            if let Some((owner, node)) = program.blocks[block].owner {
+                let kind = &program.blocks[owner as usize].nodes[node as usize].kind;
+                runs[block] = runs[owner as usize] && !never(kind);
+            }
+        }
+        Self { program, assets, ends, runs, sums: Vec::new(), repeated: FxHashMap::default() }
     }
 
     /// Sums up what is done in each block.
-    pub(super) fn sum(&mut self, repeated: Vec<((u32, u32), Vec<Access>)>) {
-        self.repeated = repeated.into_iter().collect();
+    pub(super) fn sum(&mut self, repeated: FxHashMap<(u32, u32), Vec<Access>>) {
+        self.repeated = repeated;
         self.sums = vec![Vec::new(); self.program.blocks.len()];
         for block in (1..self.program.blocks.len() as u32).rev() {
             self.sums[block as usize] = distinct(self.touches(block).1);
@@ -135,8 +145,27 @@ impl<'p> Whole<'p> {
         self.assets.home(asset).is_some_and(|home| within.contains(&home))
     }
 
+    /// Whether two assets surely have something in common if they are meant in different instances of a block.
+    pub(super) fn meet_apart(&self, a: AssetId, b: AssetId, block: u32) -> bool {
+        let names = |asset: AssetId| {
+            let mut names: Vec<AssetId> = self.assets.upwards(asset).collect();
+            names.reverse();
+            names
+        };
+        for (a, b) in names(a).into_iter().zip(names(b)) {
+            let (Some(one), Some(two)) = (self.assets.symbol(a), self.assets.symbol(b)) else { return false };
+            if a == b && !self.inner(a, block) {
+                continue;
+            }
+            // What is selected meets all that is beside it, whatever that is called.
+            let differ = one.is_selector() != two.is_selector();
+            return differ || (!self.inner(a, block) && !self.inner(b, block) && one.overlaps(two));
+        }
+        true
+    }
+
     /// What contains an asset, or is it, that is the same for all instances of a block.
-    fn outer(&self, asset: AssetId, block: u32) -> Option<AssetId> {
+    pub(super) fn outer(&self, asset: AssetId, block: u32) -> Option<AssetId> {
         self.assets.upwards(asset).find(|&at| !self.inner(at, block))
     }
 }
@@ -145,8 +174,7 @@ impl<'p> Whole<'p> {
 pub(super) fn inside(kind: &Kind) -> Vec<u32> {
     match kind {
         Kind::Choice { branches, otherwise } => branches.iter().map(|it| it.1).chain(*otherwise).collect(),
-        Kind::Loop { max: Some(0), .. } => vec![],
-        Kind::Each { items, .. } if most(items) == Some(0) => vec![],
+        kind if never(kind) => vec![],
         Kind::Loop { body, .. }
         | Kind::Each { body, .. }
         | Kind::Scope { body, max_depth: None, .. }
@@ -159,6 +187,15 @@ pub(super) fn inside(kind: &Kind) -> Vec<u32> {
         | Kind::Join
         | Kind::Sleep(_)
         | Kind::Signal(_) => vec![],
+    }
+}
+
+/// Whether it has no turns.
+fn never(kind: &Kind) -> bool {
+    match kind {
+        Kind::Loop { max, .. } => *max == Some(0),
+        Kind::Each { items, .. } => most(items) == Some(0),
+        _ => false,
     }
 }
 
@@ -194,63 +231,12 @@ pub(super) fn with<T>(program: &Program, act: impl FnOnce(&Whole<'_>) -> T) -> T
         return act(&whole);
     }
     let mut whole = Whole::new(program, &program.accesses.assets);
-    whole.sum(Vec::new());
+    whole.sum(FxHashMap::default());
     act(&whole)
 }
 
-/// What each recursion does, by its block and node.
-fn repeated(program: &Program, assets: &mut Assets) -> Vec<((u32, u32), Vec<Access>)> {
-    let mut found = Vec::new();
-    let whole = Whole::new(program, &program.accesses.assets);
-    let calls = |from: u32, to: u32| -> Vec<((u32, u32), u32)> {
-        let nodes = (from..to).flat_map(|block| {
-            let nodes = &program.blocks[block as usize].nodes;
-            (0..).zip(nodes).map(move |(node, it)| ((block, node), it))
-        });
-        nodes
-            .filter_map(|(at, node)| match node.kind {
-                Kind::Scope { body, max_depth: Some(_), .. } => Some((at, body)),
-                _ => None,
-            })
-            .collect()
-    };
-    let mut unknown = 0;
-    for (call, target) in calls(0, program.blocks.len() as u32) {
-        // What begins again may itself begin what is round it again.
-        let mut all = vec![target];
-        let mut at = 0;
-        while at < all.len() {
-            for (_, next) in calls(all[at], whole.ends[all[at] as usize]) {
-                if !all.contains(&next) {
-                    all.push(next);
-                }
-            }
-            at += 1;
-        }
-        let mut uses = Vec::new();
-        for block in all {
-            for access in whole.accesses(block, whole.ends[block as usize]) {
-                if !whole.inner(access.asset, block) {
-                    uses.push(access);
-                    continue;
-                }
-                // Another instance has another asset, inside what all have in common.
-                let Some(outer) = whole.outer(access.asset, block) else { continue };
-                let next = whole.assets.upwards(access.asset).take_while(|&it| it != outer).last();
-                let Some(symbol) = next.and_then(|it| whole.assets.symbol(it)) else { continue };
-                unknown += 1;
-                let bits = [Bit::Hole(Hole::Again(call.0, unknown))].into();
-                let symbol = if symbol.is_selector() { Symbol::Select(bits) } else { Symbol::Open(bits) };
-                uses.push(Access { asset: assets.child(outer, symbol), ..access });
-            }
-        }
-        found.push((call, distinct(uses)));
-    }
-    found
-}
-
 /// One access of each asset and mode.
-fn distinct(mut accesses: Vec<Access>) -> Vec<Access> {
+pub(super) fn distinct(mut accesses: Vec<Access>) -> Vec<Access> {
     accesses.sort_by_key(|it| (it.asset, it.mode, it.at));
     accesses.dedup_by_key(|it| (it.asset, it.mode));
     accesses
@@ -260,10 +246,12 @@ impl Whole<'_> {
     /// All accesses in a range of blocks.
     pub(super) fn accesses(&self, from: u32, to: u32) -> Vec<Access> {
         let mut found = self.declared(from, to).to_vec();
+        found.retain(|it| self.runs[it.at.block as usize]);
         let reads = &self.program.accesses.reads;
         let begin = reads.partition_point(|it| it.block < from);
         let end = reads.partition_point(|it| it.block < to);
-        found.extend(reads[begin..end].iter().map(|it| {
+        let reads = reads[begin..end].iter().filter(|it| self.runs[it.block as usize]);
+        found.extend(reads.map(|it| {
             let at = At { block: it.block, node: it.node, index: IMPLIED };
             Access { at, asset: it.asset, mode: READS }
         }));
@@ -287,6 +275,9 @@ impl Whole<'_> {
     pub(super) fn check(&self, most: usize, threads: usize) -> Found {
         let mut found = Found::default();
         for (block, code) in (0..).zip(&self.program.blocks) {
+            if !self.runs[block as usize] {
+                continue;
+            }
             let (touches, from) = self.touches(block);
             self.nodes(block, &code.graph, &touches, &from, most, threads, &mut found);
             for &(_, node) in self.others(block) {
@@ -409,23 +400,24 @@ impl Whole<'_> {
         }
     }
 
-    /// Compares iterations of a body with each other: all that is the same for each, with all.
+    /// Compares iterations of a body with each other: all with all, of which it is known that they meet.
     fn iterations(&self, body: u32, sum: &[Access], meeting: Meeting, most: usize, found: &mut Found) {
-        let mut same: FxHashMap<AssetId, Vec<usize>> = FxHashMap::default();
+        let mut by_asset: FxHashMap<AssetId, Vec<usize>> = FxHashMap::default();
         for (at, access) in sum.iter().enumerate() {
-            if !self.inner(access.asset, body) {
-                same.entry(access.asset).or_default().push(at);
-            }
-        }
-        if same.is_empty() {
-            return;
+            by_asset.entry(access.asset).or_default().push(at);
         }
         let mut pairs: FxHashSet<(usize, usize)> = FxHashSet::default();
         for (at, access) in sum.iter().enumerate() {
-            // Of what differs only what contains it is known to be met.
+            // Of what differs only what contains it is known to be met, and what is selected from that.
             let Some(outer) = self.outer(access.asset, body) else { continue };
-            for asset in std::iter::once(outer).chain(related(self.assets, outer)) {
-                for &other in same.get(&asset).into_iter().flatten() {
+            let selected = match self.border(access.asset, body) {
+                Some((outer, false)) => self.assets.selectors(outer),
+                _ => &[],
+            };
+            for asset in
+                std::iter::once(outer).chain(related(self.assets, outer)).chain(selected.iter().copied())
+            {
+                for &other in by_asset.get(&asset).into_iter().flatten() {
                     if !compatible(access.mode, sum[other].mode) {
                         pairs.insert((at.min(other), at.max(other)));
                     }

@@ -1,5 +1,6 @@
 //! What steps do to assets: names, modes, and which of them may be at the same time.
 
+mod again;
 pub mod assets;
 pub mod check;
 pub mod finding;
@@ -9,6 +10,8 @@ pub mod name;
 pub mod order;
 pub mod races;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 use super::assets::{AssetId, READS, TAKES, WRITES};
-use super::check::{Access, Found, IMPLIED, Whole, inside, most};
+use super::check::{Access, At, Found, IMPLIED, Whole, inside, most};
 use super::races::related;
 use crate::algebra::compile::{Kind, YIELDS};
 
@@ -17,8 +17,10 @@ use crate::algebra::compile::{Kind, YIELDS};
 #[derive(Clone, Copy, PartialEq)]
 struct Mark {
     access: Access,
-    /// The body that has ended since, if each of its turns has an asset of its own that is called so.
+    /// The outermost body that has ended since, if each of its turns has an asset of its own that is called so.
     left: Option<u32>,
+    /// In how many recursions it was.
+    deep: u32,
 }
 
 /// Moves that may have happened; a few stand for all.
@@ -38,7 +40,8 @@ struct Flow {
 
 fn add(marks: &mut Marks, more: &[Mark]) {
     for &mark in more {
-        if marks.len() < KEPT && !marks.contains(&mark) {
+        let alike = |it: &&Mark| (it.left, it.deep) == (mark.left, mark.deep);
+        if !marks.contains(&mark) && marks.iter().filter(alike).count() < KEPT {
             marks.push(mark);
         }
     }
@@ -94,11 +97,6 @@ struct Walk<'w, 'p> {
     found: Vec<(Access, Access)>,
 }
 
-/// Whether an access is of the asset of another turn than the one that was moved.
-fn apart(whole: &Whole<'_>, mark: &Mark, access: &Access) -> bool {
-    mark.left.is_some_and(|body| whole.inner(access.asset, body))
-}
-
 impl<'w, 'p> Walk<'w, 'p> {
     fn new(whole: &'w Whole<'p>, asset: AssetId, uses: impl Iterator<Item = Access>) -> Self {
         let mut walk = Self {
@@ -121,51 +119,67 @@ impl<'w, 'p> Walk<'w, 'p> {
             order[node as usize]
         };
         for access in uses {
-            let (mut block, mut node) = (access.at.block, access.at.node);
+            let At { block, node, .. } = access.at;
             if node == YIELDS {
                 walk.yields.entry(block).or_default().push(access);
             } else {
                 let here = walk.nodes.entry(block).or_default();
                 here.entry(rank(block, node)).or_insert((node, Vec::new())).1.push(access);
             }
-            while let Some(owner) = blocks[block as usize].owner {
-                (block, node) = owner;
-                walk.nodes.entry(block).or_default().entry(rank(block, node)).or_insert((node, Vec::new()));
-            }
+            walk.reach(block, &mut rank);
         }
         // A recursion does what the block does that it begins again.
-        for (block, code) in (0..).zip(blocks) {
-            for (node, it) in (0..).zip(&code.nodes) {
-                if let Kind::Scope { body, max_depth: Some(_), .. } = it.kind
-                    && walk.nodes.contains_key(&body)
-                {
-                    let (mut block, mut node) = (block, node);
-                    loop {
-                        let here = walk.nodes.entry(block).or_default();
-                        here.entry(rank(block, node)).or_insert((node, Vec::new()));
-                        let Some(owner) = blocks[block as usize].owner else { break };
-                        (block, node) = owner;
-                    }
-                }
+        let again = whole.program.accesses.others.iter().filter_map(|&(block, node)| {
+            match blocks[block as usize].nodes[node as usize].kind {
+                Kind::Scope { body, max_depth: Some(_), .. } => Some((block, node, body)),
+                _ => None,
             }
+        });
+        let mut again: Vec<(u32, u32, u32)> = again.collect();
+        let mut left = usize::MAX;
+        while again.len() < left {
+            left = again.len();
+            again.retain(|&(block, node, body)| {
+                let begins = walk.nodes.contains_key(&body) || walk.yields.contains_key(&body);
+                if begins {
+                    let here = walk.nodes.entry(block).or_default();
+                    here.entry(rank(block, node)).or_insert((node, Vec::new()));
+                    walk.reach(block, &mut rank);
+                }
+                !begins
+            });
         }
         walk
     }
 
+    /// Notes that there is something inside the composites round a block.
+    fn reach(&mut self, mut block: u32, rank: &mut impl FnMut(u32, u32) -> u32) {
+        while let Some((owner, node)) = self.whole.program.blocks[block as usize].owner {
+            let here = self.nodes.entry(owner).or_default();
+            here.entry(rank(owner, node)).or_insert((node, Vec::new()));
+            block = owner;
+        }
+    }
+
     /// A use at a point where these moves may have happened.
     fn look(&mut self, access: Access, marks: &[Mark]) {
-        if self.renews(&access) {
-            return;
-        }
-        let whole = self.whole;
-        let meant = marks.iter().filter(|mark| !apart(whole, mark, &access));
-        self.found.extend(meant.map(|mark| (mark.access, access)));
+        let met = marks.iter().filter(|mark| !self.renews(&access, mark) && self.meets(&access, mark));
+        let met: Vec<(Access, Access)> = met.map(|mark| (mark.access, access)).collect();
+        self.found.extend(met);
+    }
+
+    /// Whether what an access is to is surely there no more.
+    fn meets(&self, access: &Access, mark: &Mark) -> bool {
+        mark.left.is_none_or(|body| self.whole.meet_apart(access.asset, self.asset, body))
     }
 
     /// Whether an access makes the whole asset anew. Who writes a value needs it, so that it has to be there.
-    fn renews(&self, access: &Access) -> bool {
+    fn renews(&self, access: &Access, mark: &Mark) -> bool {
         let assets = self.whole.assets;
-        access.mode == WRITES && assets.contains(access.asset, self.asset) && !assets.is_value(self.asset)
+        access.mode == WRITES
+            && assets.covers(access.asset, self.asset)
+            && !assets.is_value(self.asset)
+            && mark.left.is_none_or(|body| !self.whole.inner(access.asset, body))
     }
 
     fn block(&mut self, block: u32, marks: &[Mark], deep: u32) -> Flow {
@@ -179,13 +193,10 @@ impl<'w, 'p> Walk<'w, 'p> {
             }
             let kind = &self.whole.program.blocks[block as usize].nodes[node as usize].kind;
             if let Kind::Task(_) = kind {
-                let renewing = uses.iter().filter(|it| self.renews(it)).collect::<Vec<_>>();
-                now.retain(|mark| renewing.iter().all(|it| apart(self.whole, mark, it)));
-                let takes = uses.iter().filter(|it| it.mode == TAKES && it.asset == self.asset);
-                let takes: Marks = takes.map(|&access| Mark { access, left: None }).collect();
-                if !takes.is_empty() {
+                now.retain(|mark| !uses.iter().any(|it| self.renews(it, mark)));
+                for &access in uses.iter().filter(|it| it.mode == TAKES && it.asset == self.asset) {
                     now.retain(|mark| mark.left.is_some());
-                    add(&mut now, &takes);
+                    add(&mut now, &[Mark { access, left: None, deep }]);
                 }
             } else {
                 self.composite(kind, &uses, &mut now, &mut ever, deep);
@@ -248,16 +259,21 @@ impl<'w, 'p> Walk<'w, 'p> {
                     }
                 }
             }
-            Kind::Scope { body, max_depth: Some(_), .. } => {
-                if deep < DEEP {
+            Kind::Scope { body, max_depth: Some(most), .. } => {
+                if deep < DEEP.min(*most) {
                     let before = now.clone();
-                    let flow = self.block(*body, &self.left(*body, now), deep + 1);
+                    let flow = self.block(*body, &self.left(*body, &before), deep + 1);
                     // What was moved before is still the own asset of who goes on.
-                    let own = |mark: Mark| before.iter().find(|it| it.access == mark.access).copied();
-                    let back =
-                        |marks: &Marks| marks.iter().map(|&it| own(it).unwrap_or(it)).collect::<Marks>();
-                    add(ever, &back(&self.left(*body, &flow.ever)));
-                    *now = back(&self.left(*body, &flow.out));
+                    let back = |marks: &[Mark]| {
+                        let inside: Marks = marks.iter().copied().filter(|mark| mark.deep > deep).collect();
+                        let mut back = self.left(*body, &inside);
+                        let still =
+                            |mark: &&Mark| self.left(*body, &[**mark]).iter().all(|it| marks.contains(it));
+                        add(&mut back, &before.iter().filter(still).copied().collect::<Marks>());
+                        back
+                    };
+                    add(ever, &back(&flow.ever));
+                    *now = back(&flow.out);
                 }
             }
             Kind::Task(_) | Kind::Compute(_) | Kind::Join | Kind::Sleep(_) | Kind::Signal(_) => {
@@ -294,7 +310,14 @@ impl<'w, 'p> Walk<'w, 'p> {
     /// The moves in a turn, once it has ended: the next one may have an asset of its own.
     fn left(&self, body: u32, marks: &[Mark]) -> Marks {
         let own = self.whole.inner(self.asset, body);
-        marks.iter().map(|&mark| Mark { left: if own { Some(body) } else { mark.left }, ..mark }).collect()
+        // Outer blocks have smaller numbers.
+        let left = |mark: &Mark| match own {
+            true => Some(mark.left.map_or(body, |other| other.min(body))),
+            false => mark.left,
+        };
+        let mut after = Marks::new();
+        marks.iter().for_each(|mark| add(&mut after, &[Mark { left: left(mark), ..*mark }]));
+        after
     }
 
     fn is_read_again(&self, access: &Access) -> bool {

@@ -208,7 +208,11 @@ fn relaxed(
     edges.extend(needed(whole.assets, &code.graph, &order, &touches));
     edges.extend(round_unknown(code.nodes.len(), &code.graph, &order, known)?);
     let join = |node: u32| matches!(code.nodes[node as usize].kind, Kind::Join);
-    edges.retain(|&(from, to)| !join(from) && !join(to));
+    // What is computed for the block's result waits for what it reads, and can't be told to wait for more.
+    let told = |edge: &(u32, u32)| {
+        !matches!(code.nodes[edge.1 as usize].kind, Kind::Compute(_)) || data.contains(edge)
+    };
+    edges.retain(|edge| !join(edge.0) && !join(edge.1) && told(edge));
     let graph = Csr::new(code.nodes.len(), &mut edges);
     // The proof: everything that conflicts is ordered, and as it was, since `order` is one of both.
     if !unordered(whole.assets, &graph, &order, &touches, threads).is_empty() {

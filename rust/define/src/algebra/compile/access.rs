@@ -210,7 +210,7 @@ impl<'b> Placer<'b> {
                     }
                 }
                 Part::Select(pieces) => {
-                    let bits = self.bits(at.block, pieces, &mut holes, &mut open);
+                    let bits = joined(self.bits(at.block, pieces, &mut holes, &mut open));
                     let known = text(&bits).and_then(|text| name::parse(&format!("x[{text}]")).ok()?.pop());
                     symbols.push(known.map_or_else(|| Symbol::Select(bits.into()), Symbol::Named));
                 }
@@ -364,38 +364,42 @@ impl<'b> Placer<'b> {
         match bind {
             Bind::Const(bytes) => {
                 let found = value::follow("", bytes, rest).ok().and_then(scalar);
-                found.map_or_else(|| self.unknown(), |text| Bit::Text(text.into()))
+                found.map_or_else(|| self.unknown(block), |text| Bit::Text(text.into()))
             }
             Bind::Path { source, segments, .. } => {
-                let Some(root) = self.root(block, source) else { return self.unknown() };
+                let Some(root) = self.root(block, source) else { return self.unknown(block) };
                 let segments: Vec<Selected> = segments.iter().chain(rest).cloned().collect();
                 if let Root::Input(workflow) = root
                     && let Some((outer, bind, used)) = self.given(workflow, &segments)
                 {
                     let bind = bind.clone();
-                    return self.bit(outer, &bind, &segments[used..]);
+                    let bit = self.bit(outer, &bind, &segments[used..]);
+                    // What is not known of it is at least the same for the whole workflow.
+                    if !matches!(bit, Bit::Hole(Hole::Unknown(..))) {
+                        return bit;
+                    }
                 }
                 Bit::Hole(Hole::Path(root, segments.into()))
             }
             Bind::Cel { expr, sources } => {
                 let mut roots = Vec::with_capacity(sources.len());
                 for (reference, source) in sources.iter() {
-                    let Some(root) = self.root(block, source) else { return self.unknown() };
+                    let Some(root) = self.root(block, source) else { return self.unknown(block) };
                     roots.push((reference.clone(), root));
                 }
                 if rest.is_empty() {
                     Bit::Hole(Hole::Cel(expr.source().into(), roots.into()))
                 } else {
-                    self.unknown()
+                    self.unknown(block)
                 }
             }
-            Bind::List(_) | Bind::Map(_) => self.unknown(),
+            Bind::List(_) | Bind::Map(_) => self.unknown(block),
         }
     }
 
-    fn unknown(&mut self) -> Bit {
+    fn unknown(&mut self, block: u32) -> Bit {
         self.unknown += 1;
-        Bit::Hole(Hole::Unknown(self.unknown))
+        Bit::Hole(Hole::Unknown(block, self.unknown))
     }
 
     /// What a source means in a block; none of what may change meanwhile.
@@ -638,10 +642,22 @@ fn begins(symbols: &[Symbol], name: &[Segment]) -> bool {
             .all(|(symbol, segment)| matches!(symbol, Symbol::Named(it) if it == segment))
 }
 
+/// The same bits; what stands side by side is one text, as if it were written as one.
+fn joined(bits: Vec<Bit>) -> Vec<Bit> {
+    let mut all: Vec<Bit> = Vec::with_capacity(bits.len());
+    for bit in bits {
+        match (all.last_mut(), bit) {
+            (Some(Bit::Text(before)), Bit::Text(text)) => *before = format!("{before}{text}").into(),
+            (_, bit) => all.push(bit),
+        }
+    }
+    all
+}
+
 /// Segments of texts and holes: a text that fills a hole may be several.
 fn divided(bits: Vec<Bit>) -> Vec<Symbol> {
     let mut segments = vec![Vec::new()];
-    for bit in bits {
+    for bit in joined(bits) {
         let Bit::Text(text) = &bit else {
             segments.last_mut().expect("one at least").push(bit);
             continue;
@@ -650,12 +666,8 @@ fn divided(bits: Vec<Bit>) -> Vec<Symbol> {
             if at > 0 {
                 segments.push(Vec::new());
             }
-            let segment = segments.last_mut().expect("one at least");
-            // What stands side by side is one text, as if it were written as one.
-            match segment.last_mut() {
-                Some(Bit::Text(before)) => *before = format!("{before}{text}").into(),
-                _ if text.is_empty() => {}
-                _ => segment.push(Bit::Text(text.into())),
+            if !text.is_empty() {
+                segments.last_mut().expect("one at least").push(Bit::Text(text.into()));
             }
         }
     }

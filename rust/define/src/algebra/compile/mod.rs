@@ -431,10 +431,10 @@ impl<'t> Compiler<'t> {
             expr: Expr::parse("result").expect("a plain name"),
         };
         let Some(binding) = &block.result else {
-            let edges = &self.here().edges;
-            let busy: FxHashSet<u32> = edges.iter().map(|&(from, _)| from).collect();
+            let join = |node: u32| matches!(nodes[node as usize].kind, Kind::Join);
+            let busy = leading(&self.here().edges, join);
             let mut sinks: Vec<u32> = (0..nodes.len() as u32).filter(|node| !busy.contains(node)).collect();
-            sinks.retain(|&node| !matches!(nodes[node as usize].kind, Kind::Join));
+            sinks.retain(|&node| !join(node));
             return match sinks[..] {
                 [] => Bind::Const([0xc0u8].as_slice().into()),
                 [only] => step(only),
@@ -454,6 +454,20 @@ impl<'t> Compiler<'t> {
         nodes.push(Node { id: "$result".into(), kind: Kind::Compute(bind) });
         step(node)
     }
+}
+
+/// The nodes that lead to one that is no join, at once or through joins.
+fn leading(edges: &[(u32, u32)], join: impl Fn(u32) -> bool) -> FxHashSet<u32> {
+    let (through, direct): (Vec<_>, Vec<_>) = edges.iter().copied().partition(|&(_, to)| join(to));
+    let mut busy: FxHashSet<u32> = direct.iter().map(|&(from, _)| from).collect();
+    let mut before: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+    through.iter().for_each(|&(from, to)| before.entry(to).or_default().push(from));
+    let mut stack: Vec<u32> = before.keys().copied().filter(|join| busy.contains(join)).collect();
+    while let Some(at) = stack.pop() {
+        let new = before.get(&at).into_iter().flatten().filter(|&&from| busy.insert(from));
+        stack.extend(new);
+    }
+    busy
 }
 
 fn join(drafts: &mut Vec<Draft<'_>>) -> u32 {
@@ -527,6 +541,15 @@ mod tests {
         let found = compile(&json!({"name": "w", "inputs": ["n"], "term": term})).unwrap_err();
         let unknown = |place: &str| ("unknown-reference", place.to_owned());
         assert_eq!(found, [unknown("b"), unknown("inner/c")]);
+    }
+
+    #[test]
+    fn what_is_before_an_empty_member_alone_is_last() {
+        let empty = json!({"after": ["b"], "sequence": []});
+        let program =
+            compile(&json!({"name": "w", "term": {"partial": [{"task": "a"}, {"task": "b"}, empty]}}));
+        let Bind::Map(result) = &program.unwrap().blocks[0].result else { panic!() };
+        assert_eq!(result.iter().map(|it| &*it.0).collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]
