@@ -81,6 +81,8 @@ test-wheel: wheel ## Install the release wheel into an empty environment and run
 nightly: setup ## Run the long soaks
 	PROPTEST_CASES=20000 $(CARGO) test $(TESTED_CRATES) $(LOCKED)
 	PROPTEST_CASES=2000 $(CARGO) test $(TESTED_CRATES) $(LOCKED) -- --ignored
+	RACES_TERMS=10000000 RACES_SEED=$$(date +%s)00000000 \
+		$(CARGO) test --release --package ferroflow-define $(LOCKED) --test races -- --nocapture
 	$(BIN)/python -m pytest -m nightly --timeout 14400
 
 .PHONY: requirements

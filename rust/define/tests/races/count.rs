@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ferroflow_define::access::{Asset, Mode, Part, Piece, Template};
 use ferroflow_define::{Binding, Block, Definition, Term};
 
+use super::shape::blocks;
+
 /// How many definitions there were, and in how many of them each thing.
 #[derive(Default)]
 pub(crate) struct Counts {
@@ -25,7 +27,7 @@ impl Counts {
 }
 
 /// All that is to be there, operators first.
-pub(crate) const THINGS: [&str; 48] = [
+pub(crate) const THINGS: [&str; 49] = [
     "activity",
     "sequence",
     "parallel",
@@ -70,6 +72,7 @@ pub(crate) const THINGS: [&str; 48] = [
     "hole item_index",
     "hole steps",
     "hole state",
+    "hole error",
     "hole vars",
     "hole computed",
     "value",
@@ -90,23 +93,6 @@ fn block(it: &Block, whole: &Definition, found: &mut BTreeSet<&'static str>) {
         found.insert("nested local");
     }
     term(&it.term, whole, found);
-}
-
-fn blocks<'t>(term: &'t Term) -> Vec<&'t Block> {
-    match term {
-        Term::Choice { branches, otherwise, .. } => {
-            branches.iter().map(|it| &it.1).chain(otherwise).collect()
-        }
-        Term::Loop { body, .. }
-        | Term::Each { body, .. }
-        | Term::Scope { body, .. }
-        | Term::Timeout { body, .. } => {
-            vec![body]
-        }
-        Term::Handler { body, handler, .. } => vec![body, handler],
-        Term::First { branches, .. } => branches.iter().collect(),
-        _ => vec![],
-    }
 }
 
 fn term(it: &Term, whole: &Definition, found: &mut BTreeSet<&'static str>) {
@@ -191,9 +177,15 @@ fn named(template: &Template, whole: &Definition, note: &mut impl FnMut(&'static
             note("hole", true);
             note("hole computed", expr.path().is_none());
             let root = expr.path().map_or("", |path| &*path.root);
-            for known in
-                ["hole input", "hole item", "hole item_index", "hole steps", "hole state", "hole vars"]
-            {
+            for known in [
+                "hole input",
+                "hole item",
+                "hole item_index",
+                "hole steps",
+                "hole state",
+                "hole error",
+                "hole vars",
+            ] {
                 note(known, known.strip_prefix("hole ") == Some(root));
             }
         }

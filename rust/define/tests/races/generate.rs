@@ -222,7 +222,8 @@ impl Maker {
         for _ in 0..self.dice.roll(5).max(1) {
             let at = self.dice.roll(terms.len() + 1);
             terms.iter_mut().for_each(|it| it.0 += usize::from(it.0 >= at));
-            terms.push((at, self.term(depth)));
+            let empty = self.dice.percent(7);
+            terms.push((at, if empty { Term::Sequence(vec![]) } else { self.term(depth) }));
         }
         let mut edges = Vec::new();
         for (later, to) in terms.iter().enumerate() {
@@ -368,7 +369,7 @@ impl Maker {
                 Binder::Workflow(_) => break,
                 Binder::Item => others.extend(["item", "item", "item.k", "item_index"]),
                 Binder::State => others.extend(["state", "state_iteration"]),
-                Binder::Error => others.extend(["error", "error.code"]),
+                Binder::Error => others.extend(["error", "error.code", "error.code"]),
             }
         }
         if !steps.is_empty() && self.dice.percent(60) {

@@ -6,18 +6,23 @@ mod count;
 mod generate;
 mod names;
 mod oracle;
+mod shape;
 mod shrink;
+mod unfold;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use ferroflow_define::Definition;
-use ferroflow_define::access::check::{Access, Found, IMPLIED, check};
+use ferroflow_define::access::check::{Access, Found, IMPLIED, Meeting, check};
+use ferroflow_define::access::name;
 use ferroflow_define::algebra::compile::{Fault, Kind, Program, YIELDS};
 
+use proptest::prelude::*;
+
 use count::{Counts, THINGS};
-use oracle::{COMPUTED, Place, Unfolded, Which, YIELDED, unfold};
+use unfold::{COMPUTED, Place, Unfolded, Which, YIELDED, unfold};
 
 /// More than there are.
 const MOST: usize = 1 << 20;
@@ -27,10 +32,23 @@ const SHOWN: usize = 5;
 
 type Pairs = BTreeSet<(Place, Place)>;
 
+/// What the definitions are to come to.
+const SEEN: [&str; 7] = [
+    "a race",
+    "a race of iterations",
+    "a race of branches",
+    "no race",
+    "a use of what was moved",
+    "serialised",
+    "relaxed",
+];
+
 /// What there was to compare.
 #[derive(Default)]
 struct Seen {
     raced: bool,
+    iterations: bool,
+    branches: bool,
     moved: bool,
     serialised: bool,
     relaxed: bool,
@@ -52,7 +70,14 @@ fn compare(definition: &Definition) -> Result<Option<Seen>, String> {
     let races = unfolded.races();
     compared.races(&found, &races)?;
     let moved = compared.moves(&found, &races, &unfolded.moved())?;
-    let mut seen = Seen { raced: !races.is_empty(), moved, ..Seen::default() };
+    let meets = |of: fn(&Meeting) -> bool| found.races.iter().any(|race| of(&race.meeting));
+    let mut seen = Seen {
+        raced: !races.is_empty(),
+        iterations: meets(|it| matches!(it, Meeting::Iterations(..))),
+        branches: meets(|it| matches!(it, Meeting::Branches(..))),
+        moved,
+        ..Seen::default()
+    };
     if seen.raced {
         seen.serialised = serialised(definition, &program, &unfolded)?;
     } else {
@@ -273,6 +298,8 @@ fn compared(seeds: impl Iterator<Item = u64>, counts: &mut Counts) -> Vec<String
                 let mut things = count::things(&definition);
                 let seen = [
                     ("a race", seen.raced),
+                    ("a race of iterations", seen.iterations),
+                    ("a race of branches", seen.branches),
                     ("no race", !seen.raced),
                     ("a use of what was moved", seen.moved),
                     ("serialised", seen.serialised),
@@ -324,10 +351,24 @@ fn the_check_finds_what_the_oracle_finds() {
     assert!(errors.is_empty(), "{}", errors.join("\n"));
     if terms >= 10_000 {
         let rare = |thing: &&&str| counts.of.get(**thing).is_none_or(|&count| count * 500 < counts.all);
-        let seen = ["a race", "no race", "a use of what was moved", "serialised", "relaxed"];
-        let rare: Vec<&&str> = THINGS.iter().chain(&seen).filter(rare).collect();
+        let rare: Vec<&&str> = THINGS.iter().chain(&SEEN).filter(rare).collect();
         assert!(rare.is_empty(), "in fewer than one definition in 500: {rare:?}");
         let skipped = counts.of.get("skipped").copied().unwrap_or_default();
         assert!(skipped * 5 < counts.all, "{skipped} definitions were not looked at");
+    }
+}
+
+fn part() -> impl Strategy<Value = String> {
+    "[ab]{1,2}(/[ab]){0,2}(\\[[0-3]:[4-6]\\]|\\[[01]/[23]\\])?"
+}
+
+proptest! {
+    #[test]
+    fn both_know_which_names_meet(a in part(), b in part(), c in part()) {
+        let (one, two, three) = (names::plain(&a), names::plain(&b), names::plain(&c));
+        let met = name::overlap(&name::parse(&a).unwrap(), &name::parse(&b).unwrap());
+        prop_assert_eq!(names::overlap(&one, &two), met);
+        prop_assert!(!names::contains(&one, &two) || met);
+        prop_assert!(!names::contains(&one, &two) || !names::overlap(&two, &three) || names::overlap(&one, &three));
     }
 }
