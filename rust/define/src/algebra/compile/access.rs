@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::declared::{Register, beginning, known};
 use super::program::{Accesses, Bind, Code, Fault, Kind, Read, Source, Use, YIELDS};
 use crate::access::assets::{Assets, Bit, Hole, READS, Root, Symbol, TAKES, VALUES, WORLD};
 use crate::access::check::{Access as Grasp, At};
-use crate::access::name::{self, Segment, Written};
-use crate::access::{Asset, Kind as Declaration, Part, Piece, Template};
+use crate::access::name::{self, Segment};
+use crate::access::{Asset, Part, Piece, Template};
 use crate::algebra::term::{Access, Declared, Definition};
 use crate::value::{self, Item, Segment as Selected};
 
@@ -28,7 +29,7 @@ pub(super) fn place(
     locals: Vec<(u32, &[Declared])>,
     drafts: Vec<Draft>,
 ) -> Accesses {
-    let mut placer = Placer::new(definition, blocks, locals);
+    let mut placer = Placer::new(definition, blocks, &locals);
     let mut found = Vec::with_capacity(drafts.len());
     for draft in drafts {
         let mut uses: Vec<Use> = Vec::with_capacity(draft.access.len());
@@ -62,10 +63,18 @@ pub(super) fn place(
     let moved = moved.filter(|it| it.mode != READS).map(|it| it.asset).collect::<Vec<_>>();
     let reads =
         if moved.iter().any(|&asset| placer.assets.is_value(asset)) { placer.all_reads() } else { vec![] };
-    let outputs = placer.outputs(definition);
-    let declared = definition.assets.iter();
-    let declared = declared.filter_map(|it| Some((placer.whole(known(&it.name)?), it.clone()))).collect();
-    let (assets, faults) = (placer.assets, placer.faults);
+    // With their whole names.
+    let named =
+        definition.assets.iter().filter_map(|it| Some((placer.declared.whole(&known(&it.name)?), it)));
+    let declared: Vec<(Vec<Segment>, Declared)> = named.map(|(name, it)| (name, it.clone())).collect();
+    let mut outputs = Vec::new();
+    for (name, _) in declared.iter().filter(|(_, it)| it.output) {
+        let child = |asset, segment: &Segment| placer.assets.child(asset, Symbol::Named(segment.clone()));
+        outputs.push(name.iter().fold(WORLD, child));
+    }
+    let mut faults = placer.declared.faults;
+    faults.append(&mut placer.faults);
+    let assets = placer.assets;
     found.sort_unstable_by_key(|it| (it.0, it.1));
     let mut all = Vec::with_capacity(found.iter().map(|it| it.2.len()).sum());
     for (block, node, uses) in &found {
@@ -94,73 +103,34 @@ struct Placer<'b> {
     blocks: &'b [Code],
     /// Blocks that begin again inside themselves: what their inputs are differs from one to the next.
     again: FxHashSet<u32>,
-    /// Local assets by their blocks, longer names first.
-    locals: FxHashMap<u32, Vec<(Vec<Segment>, u32)>>,
-    /// Assets that lie within others: the name, and the whole name.
-    within: Vec<(Vec<Segment>, Vec<Segment>)>,
+    declared: Register,
     unknown: u32,
-    /// Assets of the world that are declared: the name, the whole name, and whether it is a file.
-    declared: Vec<(Vec<Segment>, Vec<Segment>, bool)>,
-    /// Local assets that are files, by block and place.
-    files: FxHashSet<(u32, u32)>,
-    closed: bool,
     faults: Vec<Fault>,
     /// Assets by the places of their templates in memory.
     templates: FxHashMap<usize, u32>,
 }
 
 impl<'b> Placer<'b> {
-    fn bare(blocks: &'b [Code]) -> Self {
+    fn new(definition: &Definition, blocks: &'b [Code], locals: &[(u32, &[Declared])]) -> Self {
         let nodes = blocks.iter().flat_map(|code| &code.nodes);
         let again = nodes.filter_map(|node| match node.kind {
             Kind::Scope { body, max_depth: Some(_), .. } => Some(body),
             _ => None,
         });
+        let mut assets = Assets::default();
+        for (block, declared) in locals {
+            for (at, it) in (0..).zip(*declared) {
+                assets.locals.insert((*block, at), it.name.as_str().into());
+            }
+        }
         Self {
-            assets: Assets::default(),
+            assets,
             again: again.collect(),
             blocks,
-            locals: FxHashMap::default(),
-            within: Vec::new(),
+            declared: Register::new(definition, locals),
             unknown: 0,
-            declared: Vec::new(),
-            files: FxHashSet::default(),
-            closed: false,
             faults: Vec::new(),
             templates: FxHashMap::default(),
-        }
-    }
-
-    fn new(definition: &Definition, blocks: &'b [Code], locals: Vec<(u32, &[Declared])>) -> Self {
-        let mut placer = Self::bare(blocks);
-        for (block, declared) in locals {
-            let mut here: Vec<(Vec<Segment>, u32)> = Vec::new();
-            for (at, it) in declared.iter().enumerate() {
-                placer.assets.locals.insert((block, at as u32), it.name.as_str().into());
-                if it.kind == Some(Declaration::File) {
-                    placer.files.insert((block, at as u32));
-                }
-                here.extend(known(&it.name).map(|name| (name, at as u32)));
-            }
-            here.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
-            placer.locals.insert(block, here);
-        }
-        placer.closed = definition.closed;
-        placer.within = within(&definition.assets);
-        for it in &definition.assets {
-            let Some(name) = known(&it.name) else { continue };
-            let whole = placer.whole(name.clone());
-            placer.declared.push((name, whole, it.kind == Some(Declaration::File)));
-        }
-        placer.faults.extend(circle(&definition.assets));
-        placer
-    }
-
-    /// A name with what it lies within.
-    fn whole(&self, name: Vec<Segment>) -> Vec<Segment> {
-        match self.within.iter().find(|(inner, _)| name.starts_with(inner)) {
-            Some((inner, whole)) => whole.iter().chain(&name[inner.len()..]).cloned().collect(),
-            None => name,
         }
     }
 
@@ -174,7 +144,7 @@ impl<'b> Placer<'b> {
 
     /// The same, which is looked up where it is the same for all steps and nothing is wrong with it.
     fn template(&mut self, at: At, template: &Arc<Template>, holes: Vec<Bind>) -> (u32, Vec<Bind>) {
-        if !holes.is_empty() || !self.locals.is_empty() {
+        if !holes.is_empty() || self.declared.has_locals() {
             return self.named(at, &template.parts, holes);
         }
         // Templates live as long as the definition does.
@@ -182,9 +152,9 @@ impl<'b> Placer<'b> {
         if let Some(&known) = self.templates.get(&key) {
             return (known, holes);
         }
-        let faults = self.faults.len();
+        let faults = self.declared.faults.len();
         let (asset, holes) = self.named(at, &template.parts, holes);
-        if self.faults.len() == faults {
+        if self.declared.faults.len() == faults {
             self.templates.insert(key, asset);
         }
         (asset, holes)
@@ -216,78 +186,24 @@ impl<'b> Placer<'b> {
                 }
             }
         }
-        let (mut asset, mut skip) = (WORLD, 0);
-        if let Some((home, local, len)) = self.local(at.block, &symbols) {
-            asset = self.assets.child(WORLD, Symbol::Local(home, local));
-            skip = len;
-            if self.files.contains(&(home, local)) {
-                self.in_file(at, &symbols, len);
-            }
+        let name = beginning(&symbols);
+        let mut asset = WORLD;
+        let skip;
+        if let Some(local) = self.declared.local(self.blocks, at.block, &name) {
+            self.declared.look_at_local(at, &symbols, local);
+            asset = self.assets.child(WORLD, Symbol::Local(local.0, local.1));
+            skip = local.2;
         } else {
-            self.faulty(at, &symbols);
-            let found = self.within.iter().find(|(name, _)| begins(&symbols, name));
-            if let Some((len, whole)) = found.map(|it| (it.0.len(), it.1.clone())) {
-                let child = |asset, segment| self.assets.child(asset, Symbol::Named(segment));
-                asset = whole.into_iter().fold(WORLD, child);
-                skip = len;
+            self.declared.look_at(self.blocks, at, &symbols, &name);
+            for segment in self.declared.whole(&name) {
+                asset = self.assets.child(asset, Symbol::Named(segment));
             }
+            skip = name.len();
         }
         for symbol in symbols.drain(skip..) {
             asset = self.assets.child(asset, symbol);
         }
         (asset, open)
-    }
-
-    /// Notes what is wrong with a name that is that of no local asset.
-    fn faulty(&mut self, at: At, symbols: &[Symbol]) {
-        let mut declared = self.declared.iter();
-        let known = declared.clone().find(|(name, whole, _)| begins(symbols, name) || begins(symbols, whole));
-        if let Some(&(ref name, ref whole, file)) = known {
-            if file {
-                let len = if begins(symbols, name) { name.len() } else { whole.len() };
-                self.in_file(at, symbols, len);
-            }
-            return;
-        }
-        // The name of a local asset that is not round the step, but in the same workflow.
-        let same = |&&block: &&u32| self.workflow(block) == self.workflow(at.block);
-        let mut blocks: Vec<u32> = self.locals.keys().filter(same).copied().collect();
-        blocks.sort_unstable();
-        for block in blocks {
-            if self.locals[&block].iter().any(|(name, _)| begins(symbols, name)) {
-                self.faults.push(Fault::Outlives { at, name: shown(symbols), block });
-                return;
-            }
-        }
-        // A hole may stand for what is missing.
-        let may_be = |name: &[Segment]| {
-            let open = symbols.iter().position(|it| !matches!(it, Symbol::Named(_)));
-            open.is_some_and(|open| begins(&symbols[..open.min(name.len())], &name[..open.min(name.len())]))
-        };
-        if self.closed && !declared.any(|(name, whole, _)| may_be(name) || may_be(whole)) {
-            let name = shown(symbols);
-            let near = self.declared.iter().map(|(name, ..)| Written(name).to_string());
-            let near = near.map(|it| (distance(&it, &name), it)).min();
-            let like = near.filter(|(far, it)| *far <= it.len() / 3 + 1).map(|(_, it)| it);
-            self.faults.push(Fault::Unknown { at, name, like });
-        }
-    }
-
-    fn in_file(&mut self, at: At, symbols: &[Symbol], len: usize) {
-        if symbols.get(len).is_some_and(|it| !it.is_selector()) {
-            self.faults.push(Fault::InFile { at, name: shown(symbols), file: shown(&symbols[..len]) });
-        }
-    }
-
-    /// The body of the workflow that a block belongs to.
-    fn workflow(&self, mut block: u32) -> u32 {
-        while let Some((owner, node)) = self.blocks[block as usize].owner {
-            if let Kind::Scope { .. } = self.blocks[owner as usize].nodes[node as usize].kind {
-                break;
-            }
-            block = owner;
-        }
-        block
     }
 
     /// Whether one step can't have both accesses.
@@ -298,41 +214,6 @@ impl<'b> Placer<'b> {
         let same = a.asset == b.asset;
         // To take a thing is to take all of it, but a step may read the whole and write a part.
         same || ((a.mode == TAKES || b.mode == TAKES) && self.assets.overlap(a.asset, b.asset))
-    }
-
-    /// The assets that are meant for others.
-    fn outputs(&mut self, definition: &Definition) -> Vec<u32> {
-        let mut found = Vec::new();
-        for it in definition.assets.iter().filter(|it| it.output) {
-            let own = known(&it.name);
-            let whole = self.declared.iter().find(|(name, ..)| Some(name) == own.as_ref());
-            if let Some((_, whole, _)) = whole.cloned() {
-                let child = |asset, segment| self.assets.child(asset, Symbol::Named(segment));
-                found.push(whole.into_iter().fold(WORLD, child));
-            }
-        }
-        found
-    }
-
-    /// The local asset that a name begins with: where it is declared, and how long its name is.
-    fn local(&self, block: u32, symbols: &[Symbol]) -> Option<(u32, u32, usize)> {
-        if self.locals.is_empty() {
-            return None;
-        }
-        let mut at = block;
-        loop {
-            let found =
-                self.locals.get(&at).and_then(|here| here.iter().find(|(name, _)| begins(symbols, name)));
-            if let Some((name, local)) = found {
-                return Some((at, *local, name.len()));
-            }
-            let (owner, node) = self.blocks[at as usize].owner?;
-            // A sub-workflow sees its own only.
-            if let Kind::Scope { .. } = self.blocks[owner as usize].nodes[node as usize].kind {
-                return None;
-            }
-            at = owner;
-        }
     }
 
     fn bits(
@@ -544,102 +425,6 @@ impl<'b> Placer<'b> {
             Bind::Map(items) => items.iter().for_each(|(_, it)| self.reads(block, it, found)),
         }
     }
-}
-
-/// The name of a declared asset, in which braces are written as in every name of a definition.
-fn known(name: &str) -> Option<Vec<Segment>> {
-    Template::parse(name).ok()?.known()
-}
-
-/// The assets that lie within others, with their whole names, longer names first. What goes round in a circle
-/// lies within nothing.
-fn within(declared: &[Declared]) -> Vec<(Vec<Segment>, Vec<Segment>)> {
-    let inner: Vec<(Vec<Segment>, Vec<Segment>)> =
-        declared.iter().filter_map(|it| Some((known(&it.name)?, known(it.within.as_ref()?)?))).collect();
-    let whole = |name: &[Segment]| {
-        let mut parts = vec![name];
-        let next = |name: &[Segment]| {
-            let found = inner.iter().filter(|(it, _)| name.starts_with(it));
-            found.max_by_key(|(it, _)| it.len()).map(|(_, above)| &above[..])
-        };
-        while let Some(above) = next(parts[parts.len() - 1]) {
-            if parts.len() > inner.len() {
-                return None;
-            }
-            parts.push(above);
-        }
-        Some(parts.into_iter().rev().flatten().cloned().collect())
-    };
-    let mut found: Vec<(Vec<Segment>, Vec<Segment>)> =
-        inner.iter().filter_map(|(name, _)| Some((name.clone(), whole(name)?))).collect();
-    found.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
-    found
-}
-
-/// The assets that lie within each other, from one of them on.
-fn circle(declared: &[Declared]) -> Option<Fault> {
-    let above = |name: &str| {
-        let name = known(name)?;
-        let of = |it: &&Declared| known(&it.name).is_some_and(|own| name.starts_with(&own));
-        let found = declared.iter().filter(|it| it.within.is_some()).filter(of);
-        found.max_by_key(|it| it.name.len())
-    };
-    for it in declared {
-        let mut names = vec![it.name.clone()];
-        let mut at = it;
-        while let Some(next) = at.within.as_deref().and_then(above) {
-            if next.name == it.name {
-                return Some(Fault::Circle { names });
-            }
-            if names.contains(&next.name) {
-                break;
-            }
-            names.push(next.name.clone());
-            at = next;
-        }
-    }
-    None
-}
-
-/// A name as people write it.
-fn shown(symbols: &[Symbol]) -> String {
-    let mut text = String::new();
-    for (at, symbol) in symbols.iter().enumerate() {
-        let part = match symbol {
-            Symbol::Named(segment) => Written(std::slice::from_ref(segment)).to_string(),
-            Symbol::Select(_) => "[…]".to_owned(),
-            _ => "{…}".to_owned(),
-        };
-        if at > 0 && !symbol.is_selector() {
-            text.push('/');
-        }
-        text.push_str(&part);
-    }
-    text
-}
-
-/// How many letters have to be changed, added or left out (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let changed = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
-}
-
-fn begins(symbols: &[Symbol], name: &[Segment]) -> bool {
-    symbols.len() >= name.len()
-        && symbols
-            .iter()
-            .zip(name)
-            .all(|(symbol, segment)| matches!(symbol, Symbol::Named(it) if it == segment))
 }
 
 /// The same bits; what stands side by side is one text, as if it were written as one.

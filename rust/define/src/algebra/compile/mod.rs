@@ -5,6 +5,7 @@
 //! become one step each that owns blocks of its own.
 
 mod access;
+mod declared;
 mod names;
 mod program;
 mod upward;
