@@ -149,6 +149,7 @@ bench-peers: wheel $(PEER_STAMPS) build/peers/ours/.installed ## Measure ferrofl
 	$(BIN)/python benches/peers/limits.py build/peers/ours/bin/python
 	$(BIN)/python benches/peers/accuracy.py build/peers/ours/bin/python
 	$(BIN)/python benches/peers/table.py $(RESULTS)/peers.json
+	build/peers/ours/bin/python benches/peers/access_limits.py
 	build/peers/ours/bin/python benches/peers/graph_limits.py $(WFFORMAT)
 
 # The peer takes most of half an hour.

@@ -60,6 +60,7 @@ PLOTS = [
         },
         ((1, "5"),),
     ),
+    Plot("access", "the borrow check, three accesses a step", "steps", {"": "bench_access.Check.time_check"}),
     Plot("plan-tasks", "planners, 8 nodes", "tasks", {"": "bench_plan.Planning.time_plan"}, ((1, "8"),)),
     Plot("plan-nodes", "planners, 1,000 tasks", "nodes", {"": "bench_plan.Nodes.time_plan"}),
     Plot("simulate-steps", "simulations, 64 nodes", "steps", {"": "bench_simulate.Steps.time_simulate"}),
