@@ -119,6 +119,16 @@ fn a_recursion_is_gone_into_wherever_it_is() {
 }
 
 #[test]
+fn what_a_recursion_does_is_what_those_in_it_do() {
+    let inner = |id: &str| json!({"workflow": "v", "id": id, "max_depth": 3});
+    let flow = |mode: &str, body: Json| json!([{"workflow": "v", "id": "v", "do": body}, step("a", mode, json!("x"))]);
+    let read = step("b", "reads", json!("x"));
+    let beside = json!([{"parallel": [inner("r"), read.clone()]}, again("s")]);
+    assert_eq!(races(&flow("writes", beside)), ["v/b a"]);
+    assert_eq!(moved(&flow("takes", json!([inner("r"), read, again("s")]))), ["a a", "a v/b"]);
+}
+
+#[test]
 fn order_that_only_the_result_needs_stays() {
     let term = json!([step("a", "writes", json!({"$": "input.n"})), step("b", "reads", json!([]))]);
     let body = json!({"term": term, "result": {"$": "[steps.b, input.n]"}});

@@ -246,6 +246,10 @@ impl Maker {
 
     fn composite_inside(&mut self, depth: usize) -> Term {
         let id = self.id();
+        let nested = self.frames.iter().filter(|it| matches!(it.binder, Binder::Workflow(_))).count() > 1;
+        if nested && self.dice.percent(35) {
+            return self.recursion(id);
+        }
         match self.dice.roll(15) {
             0 | 1 => Term::Choice {
                 id,
@@ -281,20 +285,7 @@ impl Maker {
                 let body = self.block(Binder::Workflow(workflow.clone()), depth);
                 Term::Scope { id, workflow, inputs, body }
             }
-            9 => {
-                let names = self.frames.iter().filter_map(|frame| match &frame.binder {
-                    Binder::Workflow(name) => Some(name.clone()),
-                    _ => None,
-                });
-                let names: Vec<String> = names.collect();
-                let workflow = self.dice.of(&names).clone();
-                Term::Recursion {
-                    id,
-                    workflow,
-                    inputs: self.inputs(),
-                    max_depth: 1 + self.dice.roll(3) as u32,
-                }
-            }
+            9 => self.recursion(id),
             10 => Term::Timeout { id, micros: 1000, body: self.block(Binder::None, depth) },
             11 | 12 => Term::Handler {
                 id,
@@ -311,6 +302,17 @@ impl Maker {
                 Term::First { id, count: 1 + self.dice.roll(branches.len()) as u32, branches }
             }
         }
+    }
+
+    /// Begins a workflow round it again.
+    fn recursion(&mut self, id: String) -> Term {
+        let names = self.frames.iter().filter_map(|frame| match &frame.binder {
+            Binder::Workflow(name) => Some(name.clone()),
+            _ => None,
+        });
+        let names: Vec<String> = names.collect();
+        let workflow = self.dice.of(&names).clone();
+        Term::Recursion { id, workflow, inputs: self.inputs(), max_depth: 1 + self.dice.roll(3) as u32 }
     }
 
     fn items(&mut self) -> Binding {
