@@ -151,6 +151,11 @@ impl Table {
         Asset(self.tree.pin(name))
     }
 
+    /// The same for what is called so inside another.
+    pub fn inside(&mut self, within: Asset, segment: &Segment) -> Asset {
+        Asset(self.tree.pin_inside(within.0, segment))
+    }
+
     /// The number is not needed any more. Requests that were made with it keep it while they last.
     pub fn forget(&mut self, asset: Asset) {
         self.tree.unpin(asset.0);

@@ -1,5 +1,6 @@
 //! The tree of names: the nodes that somebody uses, who holds and who waits at each, and how many below it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ferroflow_define::access::name::{Segment, Written};
@@ -13,6 +14,11 @@ const ROOT: u32 = 0;
 /// An asset's number in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Asset(pub(super) u32);
+
+impl Asset {
+    /// What contains all others.
+    pub const WORLD: Asset = Asset(ROOT);
+}
 
 /// A mode's number in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -164,31 +170,37 @@ impl Tree {
 
     /// The node of a name; it stays until `unpin`.
     pub(super) fn pin(&mut self, name: &[Segment]) -> u32 {
-        let mut at = ROOT;
-        for segment in name {
-            let key = (at, segment.clone());
-            at = match self.children.get(&key) {
-                Some(&node) => node,
-                None => {
-                    let node = Node::new(segment.clone(), at);
-                    let number = match self.free.pop() {
-                        Some(number) => {
-                            self.nodes[number as usize] = node;
-                            number
-                        }
-                        None => {
-                            self.nodes.push(node);
-                            self.nodes.len() as u32 - 1
-                        }
-                    };
-                    self.nodes[at as usize].refs += 1;
-                    self.children.insert(key, number);
-                    number
-                }
-            };
+        let node = name.iter().fold(ROOT, |at, segment| self.child(at, segment));
+        self.keep(node);
+        node
+    }
+
+    /// The same for what is called so inside a node.
+    pub(super) fn pin_inside(&mut self, parent: u32, segment: &Segment) -> u32 {
+        let node = self.child(parent, segment);
+        self.keep(node);
+        node
+    }
+
+    fn child(&mut self, parent: u32, segment: &Segment) -> u32 {
+        match self.children.entry((parent, segment.clone())) {
+            Entry::Occupied(found) => *found.get(),
+            Entry::Vacant(place) => {
+                let node = Node::new(segment.clone(), parent);
+                let number = match self.free.pop() {
+                    Some(number) => {
+                        self.nodes[number as usize] = node;
+                        number
+                    }
+                    None => {
+                        self.nodes.push(node);
+                        self.nodes.len() as u32 - 1
+                    }
+                };
+                self.nodes[parent as usize].refs += 1;
+                *place.insert(number)
+            }
         }
-        self.nodes[at as usize].refs += 1;
-        at
     }
 
     pub(super) fn keep(&mut self, node: u32) {
