@@ -38,7 +38,7 @@ pub(crate) enum Has {
     Waits(LeaseId),
     Granted(LeaseId),
     /// It will fail with this as soon as it starts.
-    Refused(Failure),
+    Refused(Box<Failure>),
 }
 
 /// A step that asks for what it accesses once all runs are taken up.
@@ -52,9 +52,10 @@ pub(crate) struct Later {
 impl Leasing {
     /// Whether a ready step has all that it asks for.
     pub(crate) fn may_start(&self, run: &Run, step: Step) -> bool {
-        self.claims.is_empty()
-            || self.claims.of(run.place(step)).is_empty()
-            || self.pending.get(&step).is_some_and(|it| !matches!(it.has, Has::Waits(_)))
+        match self.pending.get(&step) {
+            Some(it) => !matches!(it.has, Has::Waits(_)),
+            None => self.claims.of(run.place(step)).is_empty(),
+        }
     }
 }
 
@@ -93,7 +94,7 @@ impl Core {
             }
         }
         let has = match wrong {
-            Some(message) => Has::Refused(Failure::new(BAD_ASSET, message)),
+            Some(message) => Has::Refused(Box::new(Failure::new(BAD_ASSET, message))),
             None => {
                 let holder = Holder { run: index, step: Some(step), lock: false };
                 match self.leases.request(holder, &wanted, live.run.priority_of(step), since) {
@@ -116,7 +117,7 @@ impl Core {
         }
         match live.leasing.pending.remove(&step)?.has {
             Has::Granted(lease) => Some(Ok(lease)),
-            Has::Refused(error) => Some(Err(error)),
+            Has::Refused(error) => Some(Err(*error)),
             Has::Waits(_) => None,
         }
     }
@@ -199,7 +200,7 @@ impl Core {
                 if deadlock.holder.lock {
                     self.call_refused(deadlock.victim, message);
                 } else {
-                    self.decided(deadlock.holder, Has::Refused(Failure::new(DEADLOCK, message)));
+                    self.decided(deadlock.holder, Has::Refused(Box::new(Failure::new(DEADLOCK, message))));
                 }
             }
         }

@@ -349,12 +349,10 @@ impl Table {
         it.key = Key { turn: self.clock + u64::from(class) * STRIDE, sequence: self.sequence };
         it.since = now;
         it.accesses.extend(accesses.iter().map(|&(asset, kind)| Access { node: asset.0, kind, at: 0 }));
-        if accesses.len() > 1 {
+        // Most are in order, and each is there once.
+        if !it.accesses.is_sorted_by(|a, b| (a.node, a.kind) < (b.node, b.kind)) {
             it.accesses.sort_unstable_by_key(|access| (access.node, access.kind));
             it.accesses.dedup_by_key(|access| (access.node, access.kind));
-        }
-        for access in &it.accesses {
-            self.tree.keep(access.node);
         }
         slot
     }
@@ -365,7 +363,7 @@ impl Table {
         it.stage = Stage::Free;
         it.turn = it.turn.wrapping_add(1);
         for access in it.accesses.drain(..) {
-            self.tree.unpin(access.node);
+            self.tree.clear(access.node);
         }
         self.free.push(slot);
     }

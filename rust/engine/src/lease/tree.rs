@@ -92,7 +92,7 @@ struct Selectors {
 struct Node {
     segment: Segment,
     parent: u32,
-    /// Children, requests, and those who keep the number.
+    /// Children, and those who keep the number. A node with users stays too.
     refs: u32,
     here: SmallVec<[Here; 1]>,
     below: SmallVec<[Count; 2]>,
@@ -171,14 +171,14 @@ impl Tree {
     /// The node of a name; it stays until `unpin`.
     pub(super) fn pin(&mut self, name: &[Segment]) -> u32 {
         let node = name.iter().fold(ROOT, |at, segment| self.child(at, segment));
-        self.keep(node);
+        self.nodes[node as usize].refs += 1;
         node
     }
 
     /// The same for what is called so inside a node.
     pub(super) fn pin_inside(&mut self, parent: u32, segment: &Segment) -> u32 {
         let node = self.child(parent, segment);
-        self.keep(node);
+        self.nodes[node as usize].refs += 1;
         node
     }
 
@@ -186,14 +186,14 @@ impl Tree {
         match self.children.entry((parent, segment.clone())) {
             Entry::Occupied(found) => *found.get(),
             Entry::Vacant(place) => {
-                let node = Node::new(segment.clone(), parent);
                 let number = match self.free.pop() {
                     Some(number) => {
-                        self.nodes[number as usize] = node;
+                        let it = &mut self.nodes[number as usize];
+                        (it.segment, it.parent) = (segment.clone(), parent);
                         number
                     }
                     None => {
-                        self.nodes.push(node);
+                        self.nodes.push(Node::new(segment.clone(), parent));
                         self.nodes.len() as u32 - 1
                     }
                 };
@@ -203,23 +203,28 @@ impl Tree {
         }
     }
 
-    pub(super) fn keep(&mut self, node: u32) {
-        self.nodes[node as usize].refs += 1;
+    /// One who keeps a number less.
+    pub(super) fn unpin(&mut self, node: u32) {
+        self.nodes[node as usize].refs -= 1;
+        self.clear(node);
     }
 
-    /// One user of a number less: nodes that nobody uses go.
-    pub(super) fn unpin(&mut self, mut node: u32) {
+    /// A node that nobody uses goes, if it is still there, and then what contains it may. Its memory is used
+    /// again.
+    pub(super) fn clear(&mut self, mut node: u32) {
         loop {
             let it = &mut self.nodes[node as usize];
-            it.refs -= 1;
-            if it.refs > 0 || node == ROOT {
+            if it.refs > 0 || it.users > 0 || it.parent == NONE {
                 return;
             }
-            let parent = it.parent;
-            let gone = std::mem::replace(it, Node::new(Segment::Part(0, 0), NONE));
-            self.children.remove(&(parent, gone.segment));
+            it.here.clear();
+            it.below.clear();
+            let parent = std::mem::replace(&mut it.parent, NONE);
+            let segment = std::mem::replace(&mut it.segment, Segment::Part(0, 0));
+            self.children.remove(&(parent, segment));
             self.free.push(node);
             node = parent;
+            self.nodes[node as usize].refs -= 1;
         }
     }
 
