@@ -4,11 +4,10 @@
 use ferroflow_define::access::name::Segment;
 use ferroflow_define::value::{self, Item};
 use ferroflow_engine::event::{BAD_ASSET, DEADLOCK};
-use ferroflow_engine::lease::{Asked, Claim, Claims, Deadlock, Holder, LeaseId, named_in};
+use ferroflow_engine::lease::{Asked, Claims, Deadlock, Holder, LeaseId, Open, named_in};
 use ferroflow_engine::state::Stop;
 use ferroflow_engine::{Failure, Micros, Run, Step};
 use rustc_hash::{FxHashMap, FxHashSet};
-use smallvec::SmallVec;
 
 use crate::core::{Core, now};
 use crate::lanes::CHILDREN;
@@ -49,6 +48,15 @@ pub(crate) struct Later {
     since: Micros,
 }
 
+impl From<Asked> for Has {
+    fn from(asked: Asked) -> Self {
+        match asked {
+            Asked::Granted(id) => Has::Granted(id),
+            Asked::Waits(id) => Has::Waits(id),
+        }
+    }
+}
+
 impl Leasing {
     /// Whether a ready step has all that it asks for.
     pub(crate) fn may_start(&self, run: &Run, step: Step) -> bool {
@@ -77,33 +85,27 @@ impl Core {
             self.later.push(Later { run: index, step, gate, since });
             return false;
         }
-        let mut wanted = SmallVec::<[_; 4]>::new();
-        let mut own = Vec::new();
-        let mut wrong = None;
-        for claim in claims {
-            match *claim {
-                Claim::Known(asset, kind) => wanted.push((asset, kind)),
-                Claim::Open { nth, kind } => match named(&live.run, &live.values, step, nth) {
-                    Ok(name) => {
-                        let asset = self.leases.asset(&name);
-                        own.push(asset);
-                        wanted.push((asset, kind));
-                    }
+        let holder = Holder { run: index, step: Some(step), lock: false };
+        let priority = live.run.priority_of(step);
+        let has = if claims.open.is_empty() {
+            self.leases.request(holder, claims.known, priority, since).into()
+        } else {
+            let mut wanted = claims.known.to_vec();
+            let mut wrong = None;
+            for &Open { nth, kind } in claims.open {
+                match named(&live.run, &live.values, step, nth) {
+                    Ok(name) => wanted.push((self.leases.asset(&name), kind)),
                     Err(message) => wrong = wrong.or(Some(message)),
-                },
-            }
-        }
-        let has = match wrong {
-            Some(message) => Has::Refused(Box::new(Failure::new(BAD_ASSET, message))),
-            None => {
-                let holder = Holder { run: index, step: Some(step), lock: false };
-                match self.leases.request(holder, &wanted, live.run.priority_of(step), since) {
-                    Asked::Granted(id) => Has::Granted(id),
-                    Asked::Waits(id) => Has::Waits(id),
                 }
             }
+            let has = match wrong {
+                Some(message) => Has::Refused(Box::new(Failure::new(BAD_ASSET, message))),
+                None => self.leases.request(holder, &wanted, priority, since).into(),
+            };
+            let own = wanted.split_off(claims.known.len());
+            own.into_iter().for_each(|(asset, _)| self.leases.forget(asset));
+            has
         };
-        own.into_iter().for_each(|asset| self.leases.forget(asset));
         let waits = matches!(has, Has::Waits(_));
         live.leasing.pending.insert(step, Pending { has, gate, since });
         !waits

@@ -8,23 +8,33 @@ use super::{Asset, Kind, Table};
 use crate::ids::Step;
 use crate::state::{Place, Run};
 
-/// One access of a step.
+/// What a step asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted<'c> {
+    pub known: &'c [(Asset, Kind)],
+    pub open: &'c [Open],
+}
+
+impl Wanted<'_> {
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.open.is_empty()
+    }
+}
+
+/// An access whose name is known when the step is ready; `nth` of its uses says how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    Known(Asset, Kind),
-    /// The name is known when the step is ready; `nth` of its uses says how.
-    Open {
-        nth: u32,
-        kind: Kind,
-    },
+pub struct Open {
+    pub nth: u32,
+    pub kind: Kind,
 }
 
 /// What all steps of a program ask for.
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
-    claims: Vec<Claim>,
+    known: Vec<(Asset, Kind)>,
+    open: Vec<Open>,
     /// Where those of each node begin, and at last where they end; nothing if no step asks for anything.
-    starts: Vec<u32>,
+    starts: Vec<(u32, u32)>,
     /// Where the nodes of each block begin.
     blocks: Vec<u32>,
     numbered: Vec<Asset>,
@@ -42,7 +52,8 @@ impl Claims {
         for code in &program.blocks {
             it.blocks.push(it.starts.len() as u32);
             for node in &code.nodes {
-                it.starts.push(it.claims.len() as u32);
+                let begin = it.known.len();
+                it.starts.push((begin as u32, it.open.len() as u32));
                 let uses = match &node.kind {
                     Node::Task(task) => task.uses.as_deref().unwrap_or_default(),
                     _ => &[],
@@ -53,15 +64,17 @@ impl Claims {
                 for (nth, of) in (0..).zip(uses) {
                     let kind = |table: &mut Table| table.kind(&assets.mode_of(of.mode));
                     match numbers[of.asset as usize] {
-                        Some(asset) => it.claims.push(Claim::Known(asset, kind(table))),
+                        Some(asset) => it.known.push((asset, kind(table))),
                         None if assets.is_value(of.asset) => {}
-                        None => it.claims.push(Claim::Open { nth, kind: kind(table) }),
+                        None => it.open.push(Open { nth, kind: kind(table) }),
                     }
                 }
+                // A request is made of them in order.
+                it.known[begin..].sort_unstable();
             }
         }
-        it.starts.push(it.claims.len() as u32);
-        if it.claims.is_empty() {
+        it.starts.push((it.known.len() as u32, it.open.len() as u32));
+        if it.is_empty() {
             it.forget(table);
             return Self::default();
         }
@@ -90,14 +103,18 @@ impl Claims {
 
     /// Whether no step asks for anything.
     pub fn is_empty(&self) -> bool {
-        self.claims.is_empty()
+        self.known.is_empty() && self.open.is_empty()
     }
 
     /// What a step asks for.
-    pub fn of(&self, place: Place) -> &[Claim] {
-        let Some(first) = self.blocks.get(place.block as usize) else { return &[] };
+    pub fn of(&self, place: Place) -> Wanted<'_> {
+        let Some(first) = self.blocks.get(place.block as usize) else { return Wanted::default() };
         let at = (first + place.node) as usize;
-        &self.claims[self.starts[at] as usize..self.starts[at + 1] as usize]
+        let ((known, open), (known_end, open_end)) = (self.starts[at], self.starts[at + 1]);
+        Wanted {
+            known: &self.known[known as usize..known_end as usize],
+            open: &self.open[open as usize..open_end as usize],
+        }
     }
 
     /// Gives the numbers back.

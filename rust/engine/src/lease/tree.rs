@@ -53,11 +53,44 @@ pub(super) struct Here {
     pub waits: BTreeSet<(Key, u32)>,
 }
 
-/// How many there are of a mode at a node and below it, those that wait too.
-#[derive(Clone, Copy, Debug)]
-struct Count {
-    kind: Kind,
-    users: u32,
+/// How many requests there are at a node and below it, those that wait too.
+#[derive(Clone, Debug, Default)]
+struct Below {
+    all: u32,
+    /// Of them, those that read, and that reduce, by operation: what agrees with others of its kind.
+    reads: u32,
+    reduces: Vec<(Kind, u32)>,
+}
+
+impl Below {
+    fn agreeing(&self, kind: Kind) -> u32 {
+        match kind {
+            Kind::READS => self.reads,
+            Kind::WRITES | Kind::TAKES => 0,
+            _ => self.reduces.iter().find(|it| it.0 == kind).map_or(0, |it| it.1),
+        }
+    }
+
+    fn counted(&mut self, kind: Kind) -> Option<&mut u32> {
+        match kind {
+            Kind::READS => Some(&mut self.reads),
+            Kind::WRITES | Kind::TAKES => None,
+            _ => {
+                let at = self.reduces.iter().position(|it| it.0 == kind).unwrap_or_else(|| {
+                    self.reduces.push((kind, 0));
+                    self.reduces.len() - 1
+                });
+                Some(&mut self.reduces[at].1)
+            }
+        }
+    }
+}
+
+/// Where a node notes who has it: it stays there as long as it does.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spot {
+    here: u32,
+    pub at: u32,
 }
 
 /// Among what a child of a node is looked for.
@@ -94,10 +127,8 @@ struct Node {
     parent: u32,
     /// Children, and those who keep the number. A node with users stays too.
     refs: u32,
-    here: SmallVec<[Here; 1]>,
-    below: SmallVec<[Count; 2]>,
-    /// The sum over `below`.
-    users: u32,
+    here: SmallVec<[Here; 2]>,
+    below: Below,
     /// Where it is among the busy of its parent.
     place: u32,
     /// Children that are texts, and at or below which there are users.
@@ -119,8 +150,7 @@ impl Node {
             parent,
             refs: 0,
             here: SmallVec::new(),
-            below: SmallVec::new(),
-            users: 0,
+            below: Below::default(),
             place: NONE,
             busy: Vec::new(),
             selectors: None,
@@ -128,7 +158,7 @@ impl Node {
     }
 
     fn disagrees_below(&self, kind: Kind) -> bool {
-        self.users > 0 && self.below.iter().any(|count| count.users > 0 && !count.kind.agrees(kind))
+        self.below.all > self.below.agreeing(kind)
     }
 }
 
@@ -214,11 +244,11 @@ impl Tree {
     pub(super) fn clear(&mut self, mut node: u32) {
         loop {
             let it = &mut self.nodes[node as usize];
-            if it.refs > 0 || it.users > 0 || it.parent == NONE {
+            if it.refs > 0 || it.below.all > 0 || it.parent == NONE {
                 return;
             }
             it.here.clear();
-            it.below.clear();
+            it.below.reduces.clear();
             let parent = std::mem::replace(&mut it.parent, NONE);
             let segment = std::mem::replace(&mut it.segment, Segment::Part(0, 0));
             self.children.remove(&(parent, segment));
@@ -264,17 +294,18 @@ impl Tree {
     }
 
     /// A request has an asset now. Returns where that is noted.
-    pub(super) fn hold(&mut self, node: u32, kind: Kind, request: u32, nth: u32) -> u32 {
-        let holds = &mut self.at(node, kind).holds;
+    pub(super) fn hold(&mut self, node: u32, kind: Kind, request: u32, nth: u32) -> Spot {
+        let here = self.at(node, kind);
+        let holds = &mut self.nodes[node as usize].here[here as usize].holds;
         holds.push((request, nth));
         let at = holds.len() as u32 - 1;
         self.count_up(node, kind);
-        at
+        Spot { here, at }
     }
 
     /// It has not any more. Returns which other access is noted in its place now.
-    pub(super) fn unhold(&mut self, node: u32, kind: Kind, at: u32) -> Option<(u32, u32)> {
-        let holds = &mut self.at(node, kind).holds;
+    pub(super) fn unhold(&mut self, node: u32, kind: Kind, Spot { here, at }: Spot) -> Option<(u32, u32)> {
+        let holds = &mut self.nodes[node as usize].here[here as usize].holds;
         holds.swap_remove(at as usize);
         let moved = holds.get(at as usize).copied();
         self.count_down(node, kind);
@@ -282,33 +313,35 @@ impl Tree {
     }
 
     pub(super) fn wait(&mut self, node: u32, kind: Kind, key: Key, request: u32) {
-        self.at(node, kind).waits.insert((key, request));
+        let here = self.at(node, kind);
+        self.nodes[node as usize].here[here as usize].waits.insert((key, request));
         self.count_up(node, kind);
     }
 
     pub(super) fn unwait(&mut self, node: u32, kind: Kind, key: Key, request: u32) {
-        self.at(node, kind).waits.remove(&(key, request));
+        let here = self.at(node, kind);
+        self.nodes[node as usize].here[here as usize].waits.remove(&(key, request));
         self.count_down(node, kind);
     }
 
-    fn at(&mut self, node: u32, kind: Kind) -> &mut Here {
+    /// Where a node notes those of a mode.
+    fn at(&mut self, node: u32, kind: Kind) -> u32 {
         let here = &mut self.nodes[node as usize].here;
         let at = here.iter().position(|it| it.kind == kind).unwrap_or_else(|| {
             here.push(Here { kind, holds: SmallVec::new(), waits: BTreeSet::new() });
             here.len() - 1
         });
-        &mut here[at]
+        at as u32
     }
 
     fn count_up(&mut self, mut node: u32, kind: Kind) {
         while node != ROOT {
             let it = &mut self.nodes[node as usize];
-            match it.below.iter_mut().find(|count| count.kind == kind) {
-                Some(count) => count.users += 1,
-                None => it.below.push(Count { kind, users: 1 }),
+            it.below.all += 1;
+            if let Some(count) = it.below.counted(kind) {
+                *count += 1;
             }
-            it.users += 1;
-            let (parent, begins) = (it.parent, it.users == 1);
+            let (parent, begins) = (it.parent, it.below.all == 1);
             if begins && parent != ROOT {
                 self.busy(parent, node);
             }
@@ -319,10 +352,11 @@ impl Tree {
     fn count_down(&mut self, mut node: u32, kind: Kind) {
         while node != ROOT {
             let it = &mut self.nodes[node as usize];
-            let count = it.below.iter_mut().find(|count| count.kind == kind).expect("it was counted");
-            count.users -= 1;
-            it.users -= 1;
-            let (parent, ends) = (it.parent, it.users == 0);
+            it.below.all -= 1;
+            if let Some(count) = it.below.counted(kind) {
+                *count -= 1;
+            }
+            let (parent, ends) = (it.parent, it.below.all == 0);
             if ends && parent != ROOT {
                 self.idle(parent, node);
             }
