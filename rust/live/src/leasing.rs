@@ -4,11 +4,10 @@
 use ferroflow_define::access::name::Segment;
 use ferroflow_define::value::{self, Item};
 use ferroflow_engine::event::{BAD_ASSET, DEADLOCK};
-use ferroflow_engine::lease::{Asked, Claim, Claims, Deadlock, Holder, LeaseId, named_in};
+use ferroflow_engine::lease::{Asked, Claims, Deadlock, Holder, LeaseId, Open, named_in};
 use ferroflow_engine::state::Stop;
 use ferroflow_engine::{Failure, Micros, Run, Step};
 use rustc_hash::{FxHashMap, FxHashSet};
-use smallvec::SmallVec;
 
 use crate::core::{Core, now};
 use crate::lanes::CHILDREN;
@@ -38,7 +37,7 @@ pub(crate) enum Has {
     Waits(LeaseId),
     Granted(LeaseId),
     /// It will fail with this as soon as it starts.
-    Refused(Failure),
+    Refused(Box<Failure>),
 }
 
 /// A step that asks for what it accesses once all runs are taken up.
@@ -49,12 +48,22 @@ pub(crate) struct Later {
     since: Micros,
 }
 
+impl From<Asked> for Has {
+    fn from(asked: Asked) -> Self {
+        match asked {
+            Asked::Granted(id) => Has::Granted(id),
+            Asked::Waits(id) => Has::Waits(id),
+        }
+    }
+}
+
 impl Leasing {
     /// Whether a ready step has all that it asks for.
     pub(crate) fn may_start(&self, run: &Run, step: Step) -> bool {
-        self.claims.is_empty()
-            || self.claims.of(run.place(step)).is_empty()
-            || self.pending.get(&step).is_some_and(|it| !matches!(it.has, Has::Waits(_)))
+        match self.pending.get(&step) {
+            Some(it) => !matches!(it.has, Has::Waits(_)),
+            None => self.claims.of(run.place(step)).is_empty(),
+        }
     }
 }
 
@@ -76,33 +85,27 @@ impl Core {
             self.later.push(Later { run: index, step, gate, since });
             return false;
         }
-        let mut wanted = SmallVec::<[_; 4]>::new();
-        let mut own = Vec::new();
-        let mut wrong = None;
-        for claim in claims {
-            match *claim {
-                Claim::Known(asset, kind) => wanted.push((asset, kind)),
-                Claim::Open { nth, kind } => match named(&live.run, &live.values, step, nth) {
-                    Ok(name) => {
-                        let asset = self.leases.asset(&name);
-                        own.push(asset);
-                        wanted.push((asset, kind));
-                    }
+        let holder = Holder { run: index, step: Some(step), lock: false };
+        let priority = live.run.priority_of(step);
+        let has = if claims.open.is_empty() {
+            self.leases.request(holder, claims.known, priority, since).into()
+        } else {
+            let mut wanted = claims.known.to_vec();
+            let mut wrong = None;
+            for &Open { nth, kind } in claims.open {
+                match named(&live.run, &live.values, step, nth) {
+                    Ok(name) => wanted.push((self.leases.asset(&name), kind)),
                     Err(message) => wrong = wrong.or(Some(message)),
-                },
-            }
-        }
-        let has = match wrong {
-            Some(message) => Has::Refused(Failure::new(BAD_ASSET, message)),
-            None => {
-                let holder = Holder { run: index, step: Some(step), lock: false };
-                match self.leases.request(holder, &wanted, live.run.priority_of(step), since) {
-                    Asked::Granted(id) => Has::Granted(id),
-                    Asked::Waits(id) => Has::Waits(id),
                 }
             }
+            let has = match wrong {
+                Some(message) => Has::Refused(Box::new(Failure::new(BAD_ASSET, message))),
+                None => self.leases.request(holder, &wanted, priority, since).into(),
+            };
+            let own = wanted.split_off(claims.known.len());
+            own.into_iter().for_each(|(asset, _)| self.leases.forget(asset));
+            has
         };
-        own.into_iter().for_each(|asset| self.leases.forget(asset));
         let waits = matches!(has, Has::Waits(_));
         live.leasing.pending.insert(step, Pending { has, gate, since });
         !waits
@@ -116,7 +119,7 @@ impl Core {
         }
         match live.leasing.pending.remove(&step)?.has {
             Has::Granted(lease) => Some(Ok(lease)),
-            Has::Refused(error) => Some(Err(error)),
+            Has::Refused(error) => Some(Err(*error)),
             Has::Waits(_) => None,
         }
     }
@@ -199,7 +202,7 @@ impl Core {
                 if deadlock.holder.lock {
                     self.call_refused(deadlock.victim, message);
                 } else {
-                    self.decided(deadlock.holder, Has::Refused(Failure::new(DEADLOCK, message)));
+                    self.decided(deadlock.holder, Has::Refused(Box::new(Failure::new(DEADLOCK, message))));
                 }
             }
         }

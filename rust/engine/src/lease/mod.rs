@@ -24,10 +24,10 @@ use ferroflow_define::access::name::Segment;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-pub use self::claims::{Claim, Claims, named_in};
+pub use self::claims::{Claims, Open, Wanted, named_in};
 pub use self::deadlock::{Deadlock, Link};
 pub use self::tree::{Asset, Kind};
-use self::tree::{Key, NONE, Tree};
+use self::tree::{Key, NONE, Spot, Tree};
 pub use self::view::{Fault, LeaseView, Obstacle};
 use crate::ids::{Micros, Step, Token};
 
@@ -72,7 +72,7 @@ struct Access {
     node: u32,
     kind: Kind,
     /// Where the node has it, once it is held.
-    at: u32,
+    spot: Spot,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +149,11 @@ impl Table {
     /// The number of an asset; it is that asset's until `forget`, once for each time it was asked for.
     pub fn asset(&mut self, name: &[Segment]) -> Asset {
         Asset(self.tree.pin(name))
+    }
+
+    /// The same for what is called so inside another.
+    pub fn inside(&mut self, within: Asset, segment: &Segment) -> Asset {
+        Asset(self.tree.pin_inside(within.0, segment))
     }
 
     /// The number is not needed any more. Requests that were made with it keep it while they last.
@@ -343,13 +348,15 @@ impl Table {
         let class = if holder.lock { 0 } else { priority };
         it.key = Key { turn: self.clock + u64::from(class) * STRIDE, sequence: self.sequence };
         it.since = now;
-        it.accesses.extend(accesses.iter().map(|&(asset, kind)| Access { node: asset.0, kind, at: 0 }));
-        if accesses.len() > 1 {
+        it.accesses.extend(accesses.iter().map(|&(asset, kind)| Access {
+            node: asset.0,
+            kind,
+            spot: Spot::default(),
+        }));
+        // Most are in order, and each is there once.
+        if !it.accesses.is_sorted_by(|a, b| (a.node, a.kind) < (b.node, b.kind)) {
             it.accesses.sort_unstable_by_key(|access| (access.node, access.kind));
             it.accesses.dedup_by_key(|access| (access.node, access.kind));
-        }
-        for access in &it.accesses {
-            self.tree.keep(access.node);
         }
         slot
     }
@@ -360,7 +367,7 @@ impl Table {
         it.stage = Stage::Free;
         it.turn = it.turn.wrapping_add(1);
         for access in it.accesses.drain(..) {
-            self.tree.unpin(access.node);
+            self.tree.clear(access.node);
         }
         self.free.push(slot);
     }
@@ -373,7 +380,7 @@ impl Table {
         self.next += 1;
         self.changes += u64::from(it.accesses.iter().any(|access| access.kind != Kind::READS));
         for (nth, access) in it.accesses.iter_mut().enumerate() {
-            access.at = self.tree.hold(access.node, access.kind, slot, nth as u32);
+            access.spot = self.tree.hold(access.node, access.kind, slot, nth as u32);
         }
         if it.holder.lock {
             let run = it.holder.run;
@@ -384,9 +391,9 @@ impl Table {
 
     fn unhold(&mut self, slot: u32) {
         for nth in 0..self.requests[slot as usize].accesses.len() {
-            let Access { node, kind, at } = self.requests[slot as usize].accesses[nth];
-            if let Some((other, moved)) = self.tree.unhold(node, kind, at) {
-                self.requests[other as usize].accesses[moved as usize].at = at;
+            let Access { node, kind, spot } = self.requests[slot as usize].accesses[nth];
+            if let Some((other, moved)) = self.tree.unhold(node, kind, spot) {
+                self.requests[other as usize].accesses[moved as usize].spot = spot;
             }
         }
         let it = &mut self.requests[slot as usize];

@@ -1,5 +1,6 @@
 //! The tree of names: the nodes that somebody uses, who holds and who waits at each, and how many below it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ferroflow_define::access::name::{Segment, Written};
@@ -13,6 +14,11 @@ const ROOT: u32 = 0;
 /// An asset's number in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Asset(pub(super) u32);
+
+impl Asset {
+    /// What contains all others.
+    pub const WORLD: Asset = Asset(ROOT);
+}
 
 /// A mode's number in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,11 +53,44 @@ pub(super) struct Here {
     pub waits: BTreeSet<(Key, u32)>,
 }
 
-/// How many there are of a mode at a node and below it, those that wait too.
-#[derive(Clone, Copy, Debug)]
-struct Count {
-    kind: Kind,
-    users: u32,
+/// How many requests there are at a node and below it, those that wait too.
+#[derive(Clone, Debug, Default)]
+struct Below {
+    all: u32,
+    /// Of them, those that read, and that reduce, by operation: what agrees with others of its kind.
+    reads: u32,
+    reduces: Vec<(Kind, u32)>,
+}
+
+impl Below {
+    fn agreeing(&self, kind: Kind) -> u32 {
+        match kind {
+            Kind::READS => self.reads,
+            Kind::WRITES | Kind::TAKES => 0,
+            _ => self.reduces.iter().find(|it| it.0 == kind).map_or(0, |it| it.1),
+        }
+    }
+
+    fn counted(&mut self, kind: Kind) -> Option<&mut u32> {
+        match kind {
+            Kind::READS => Some(&mut self.reads),
+            Kind::WRITES | Kind::TAKES => None,
+            _ => {
+                let at = self.reduces.iter().position(|it| it.0 == kind).unwrap_or_else(|| {
+                    self.reduces.push((kind, 0));
+                    self.reduces.len() - 1
+                });
+                Some(&mut self.reduces[at].1)
+            }
+        }
+    }
+}
+
+/// Where a node notes who has it: it stays there as long as it does.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spot {
+    here: u32,
+    pub at: u32,
 }
 
 /// Among what a child of a node is looked for.
@@ -86,12 +125,10 @@ struct Selectors {
 struct Node {
     segment: Segment,
     parent: u32,
-    /// Children, requests, and those who keep the number.
+    /// Children, and those who keep the number. A node with users stays too.
     refs: u32,
-    here: SmallVec<[Here; 1]>,
-    below: SmallVec<[Count; 2]>,
-    /// The sum over `below`.
-    users: u32,
+    here: SmallVec<[Here; 2]>,
+    below: Below,
     /// Where it is among the busy of its parent.
     place: u32,
     /// Children that are texts, and at or below which there are users.
@@ -113,8 +150,7 @@ impl Node {
             parent,
             refs: 0,
             here: SmallVec::new(),
-            below: SmallVec::new(),
-            users: 0,
+            below: Below::default(),
             place: NONE,
             busy: Vec::new(),
             selectors: None,
@@ -122,7 +158,7 @@ impl Node {
     }
 
     fn disagrees_below(&self, kind: Kind) -> bool {
-        self.users > 0 && self.below.iter().any(|count| count.users > 0 && !count.kind.agrees(kind))
+        self.below.all > self.below.agreeing(kind)
     }
 }
 
@@ -164,50 +200,61 @@ impl Tree {
 
     /// The node of a name; it stays until `unpin`.
     pub(super) fn pin(&mut self, name: &[Segment]) -> u32 {
-        let mut at = ROOT;
-        for segment in name {
-            let key = (at, segment.clone());
-            at = match self.children.get(&key) {
-                Some(&node) => node,
-                None => {
-                    let node = Node::new(segment.clone(), at);
-                    let number = match self.free.pop() {
-                        Some(number) => {
-                            self.nodes[number as usize] = node;
-                            number
-                        }
-                        None => {
-                            self.nodes.push(node);
-                            self.nodes.len() as u32 - 1
-                        }
-                    };
-                    self.nodes[at as usize].refs += 1;
-                    self.children.insert(key, number);
-                    number
-                }
-            };
-        }
-        self.nodes[at as usize].refs += 1;
-        at
-    }
-
-    pub(super) fn keep(&mut self, node: u32) {
+        let node = name.iter().fold(ROOT, |at, segment| self.child(at, segment));
         self.nodes[node as usize].refs += 1;
+        node
     }
 
-    /// One user of a number less: nodes that nobody uses go.
-    pub(super) fn unpin(&mut self, mut node: u32) {
+    /// The same for what is called so inside a node.
+    pub(super) fn pin_inside(&mut self, parent: u32, segment: &Segment) -> u32 {
+        let node = self.child(parent, segment);
+        self.nodes[node as usize].refs += 1;
+        node
+    }
+
+    fn child(&mut self, parent: u32, segment: &Segment) -> u32 {
+        match self.children.entry((parent, segment.clone())) {
+            Entry::Occupied(found) => *found.get(),
+            Entry::Vacant(place) => {
+                let number = match self.free.pop() {
+                    Some(number) => {
+                        let it = &mut self.nodes[number as usize];
+                        (it.segment, it.parent) = (segment.clone(), parent);
+                        number
+                    }
+                    None => {
+                        self.nodes.push(Node::new(segment.clone(), parent));
+                        self.nodes.len() as u32 - 1
+                    }
+                };
+                self.nodes[parent as usize].refs += 1;
+                *place.insert(number)
+            }
+        }
+    }
+
+    /// One who keeps a number less.
+    pub(super) fn unpin(&mut self, node: u32) {
+        self.nodes[node as usize].refs -= 1;
+        self.clear(node);
+    }
+
+    /// A node that nobody uses goes, if it is still there, and then what contains it may. Its memory is used
+    /// again.
+    pub(super) fn clear(&mut self, mut node: u32) {
         loop {
             let it = &mut self.nodes[node as usize];
-            it.refs -= 1;
-            if it.refs > 0 || node == ROOT {
+            if it.refs > 0 || it.below.all > 0 || it.parent == NONE {
                 return;
             }
-            let parent = it.parent;
-            let gone = std::mem::replace(it, Node::new(Segment::Part(0, 0), NONE));
-            self.children.remove(&(parent, gone.segment));
+            it.here.clear();
+            it.below.reduces.clear();
+            let parent = std::mem::replace(&mut it.parent, NONE);
+            let segment = std::mem::replace(&mut it.segment, Segment::Part(0, 0));
+            self.children.remove(&(parent, segment));
             self.free.push(node);
             node = parent;
+            self.nodes[node as usize].refs -= 1;
         }
     }
 
@@ -247,17 +294,18 @@ impl Tree {
     }
 
     /// A request has an asset now. Returns where that is noted.
-    pub(super) fn hold(&mut self, node: u32, kind: Kind, request: u32, nth: u32) -> u32 {
-        let holds = &mut self.at(node, kind).holds;
+    pub(super) fn hold(&mut self, node: u32, kind: Kind, request: u32, nth: u32) -> Spot {
+        let here = self.at(node, kind);
+        let holds = &mut self.nodes[node as usize].here[here as usize].holds;
         holds.push((request, nth));
         let at = holds.len() as u32 - 1;
         self.count_up(node, kind);
-        at
+        Spot { here, at }
     }
 
     /// It has not any more. Returns which other access is noted in its place now.
-    pub(super) fn unhold(&mut self, node: u32, kind: Kind, at: u32) -> Option<(u32, u32)> {
-        let holds = &mut self.at(node, kind).holds;
+    pub(super) fn unhold(&mut self, node: u32, kind: Kind, Spot { here, at }: Spot) -> Option<(u32, u32)> {
+        let holds = &mut self.nodes[node as usize].here[here as usize].holds;
         holds.swap_remove(at as usize);
         let moved = holds.get(at as usize).copied();
         self.count_down(node, kind);
@@ -265,33 +313,35 @@ impl Tree {
     }
 
     pub(super) fn wait(&mut self, node: u32, kind: Kind, key: Key, request: u32) {
-        self.at(node, kind).waits.insert((key, request));
+        let here = self.at(node, kind);
+        self.nodes[node as usize].here[here as usize].waits.insert((key, request));
         self.count_up(node, kind);
     }
 
     pub(super) fn unwait(&mut self, node: u32, kind: Kind, key: Key, request: u32) {
-        self.at(node, kind).waits.remove(&(key, request));
+        let here = self.at(node, kind);
+        self.nodes[node as usize].here[here as usize].waits.remove(&(key, request));
         self.count_down(node, kind);
     }
 
-    fn at(&mut self, node: u32, kind: Kind) -> &mut Here {
+    /// Where a node notes those of a mode.
+    fn at(&mut self, node: u32, kind: Kind) -> u32 {
         let here = &mut self.nodes[node as usize].here;
         let at = here.iter().position(|it| it.kind == kind).unwrap_or_else(|| {
             here.push(Here { kind, holds: SmallVec::new(), waits: BTreeSet::new() });
             here.len() - 1
         });
-        &mut here[at]
+        at as u32
     }
 
     fn count_up(&mut self, mut node: u32, kind: Kind) {
         while node != ROOT {
             let it = &mut self.nodes[node as usize];
-            match it.below.iter_mut().find(|count| count.kind == kind) {
-                Some(count) => count.users += 1,
-                None => it.below.push(Count { kind, users: 1 }),
+            it.below.all += 1;
+            if let Some(count) = it.below.counted(kind) {
+                *count += 1;
             }
-            it.users += 1;
-            let (parent, begins) = (it.parent, it.users == 1);
+            let (parent, begins) = (it.parent, it.below.all == 1);
             if begins && parent != ROOT {
                 self.busy(parent, node);
             }
@@ -302,10 +352,11 @@ impl Tree {
     fn count_down(&mut self, mut node: u32, kind: Kind) {
         while node != ROOT {
             let it = &mut self.nodes[node as usize];
-            let count = it.below.iter_mut().find(|count| count.kind == kind).expect("it was counted");
-            count.users -= 1;
-            it.users -= 1;
-            let (parent, ends) = (it.parent, it.users == 0);
+            it.below.all -= 1;
+            if let Some(count) = it.below.counted(kind) {
+                *count -= 1;
+            }
+            let (parent, ends) = (it.parent, it.below.all == 0);
             if ends && parent != ROOT {
                 self.idle(parent, node);
             }

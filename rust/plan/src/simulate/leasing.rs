@@ -1,7 +1,7 @@
 //! Leases of assets while time is virtual: the same table, and the same rules, as where bodies run.
 
 use ferroflow_define::algebra::compile::Program;
-use ferroflow_engine::lease::{Asked, Claim, Claims, Holder, LeaseId, Table, named_in};
+use ferroflow_engine::lease::{Asked, Claims, Holder, LeaseId, Open, Table, named_in};
 use ferroflow_engine::{Micros, Run, Step};
 use rustc_hash::FxHashMap;
 
@@ -29,24 +29,18 @@ impl Leasing {
         if claims.is_empty() {
             return true;
         }
-        let (mut wanted, mut own) = (Vec::with_capacity(claims.len()), Vec::new());
-        for claim in claims {
-            match *claim {
-                Claim::Known(asset, kind) => wanted.push((asset, kind)),
-                Claim::Open { nth, kind } => {
-                    let uses = run.task(step).and_then(|task| task.uses.as_ref());
-                    let filled = uses.is_some_and(|uses| uses[nth as usize].holes.is_empty());
-                    if filled && let Ok(name) = named_in(run, step, nth, &[]) {
-                        let asset = self.table.asset(&name);
-                        own.push(asset);
-                        wanted.push((asset, kind));
-                    }
-                }
+        let mut wanted = claims.known.to_vec();
+        for &Open { nth, kind } in claims.open {
+            let uses = run.task(step).and_then(|task| task.uses.as_ref());
+            let filled = uses.is_some_and(|uses| uses[nth as usize].holes.is_empty());
+            if filled && let Ok(name) = named_in(run, step, nth, &[]) {
+                wanted.push((self.table.asset(&name), kind));
             }
         }
         let holder = Holder { run: 0, step: Some(step), lock: false };
         let asked = self.table.request(holder, &wanted, run.priority_of(step), now);
-        own.into_iter().for_each(|asset| self.table.forget(asset));
+        let own = wanted.split_off(claims.known.len());
+        own.into_iter().for_each(|(asset, _)| self.table.forget(asset));
         let (Asked::Granted(lease) | Asked::Waits(lease)) = asked;
         self.leases.insert(step, lease);
         matches!(asked, Asked::Granted(_))
