@@ -44,8 +44,9 @@ fn children_are_sessions_of_their_own_with_nothing_inherited() {
     // It opens libraries first.
     let open = || fs::read_dir(format!("/proc/{}/fd", process.pid)).unwrap().count();
     until("it has three descriptors", || open() == 3);
-    let environ = fs::read_to_string(format!("/proc/{}/environ", process.pid)).unwrap();
-    assert!(environ.contains(&format!("FERROFLOW_ENGINE={}\0", children.mark())), "{environ}");
+    // While it is being executed there is nothing to read.
+    let environ = || fs::read_to_string(format!("/proc/{}/environ", process.pid)).unwrap();
+    until("it has the mark", || environ().contains(&format!("FERROFLOW_ENGINE={}\0", children.mark())));
     let comm = fs::read_to_string(format!("/proc/{}/cmdline", launcher())).unwrap();
     assert!(comm.starts_with("ferroflow-launcher\0"), "{comm}");
     assert_eq!(Stat::of(launcher()).unwrap().group, launcher());
