@@ -217,19 +217,19 @@ class LawProof:
     --------
     >>> import ferroflow as ff
     >>> @ff.task(idempotent=True)
-    ... def load() -> int:
+    ... def fetch_once() -> int:
     ...     return 1
-    >>> proof = ff.verify_law("parallel-idempotence", load.term())
+    >>> proof = ff.verify_law("parallel-idempotence", fetch_once.term())
     >>> print(proof)
     parallel-idempotence: a∥a = a
-    a = load
+    a = fetch_once
     refuted: something that it needs is promised by nobody, so that it can't be concluded
       kept: a is idempotent
-        `load` is idempotent
+        `fetch_once` is idempotent
       missing: a commutes with itself
-        `load` does not say what it reads and writes
+        `fetch_once` does not say what it reads and writes
     only the left side can do this:
-      +load +load -load -load
+      +fetch_once +fetch_once -fetch_once -fetch_once
     """
 
     law: AlgebraLaw
